@@ -1,0 +1,136 @@
+/* A growable buffer with a maximum. See buf.h. */
+#include "base/buf.h"
+
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void mr_buf_init(mr_buf *buf, size_t max) {
+    *buf = (mr_buf){.max = max};
+}
+
+void mr_buf_done(mr_buf *buf) {
+    mr_free(buf->ptr);
+    *buf = (mr_buf){.max = buf->max};
+}
+
+void mr_buf_reset(mr_buf *buf) {
+    buf->len = 0;
+}
+
+mr_err mr_buf_reserve(mr_buf *buf, size_t extra, char **ret_at) {
+    if (extra > buf->max - buf->len) {
+        return MR_ERR(MR_E_LIMIT);
+    }
+    size_t need = buf->len + extra;
+    if (need > buf->cap) {
+        size_t cap = buf->cap < 64 ? 64 : buf->cap * 2;
+        if (cap < need) {
+            cap = need;
+        }
+        if (cap > buf->max) {
+            cap = buf->max;
+        }
+        char *ptr = mr_realloc(buf->ptr, cap);
+        if (ptr == NULL) {
+            return MR_ERR(MR_E_NOMEM);
+        }
+        buf->ptr = ptr;
+        buf->cap = cap;
+    }
+    if (ret_at != NULL) {
+        *ret_at = buf->ptr + buf->len;
+    }
+    return MR_OK;
+}
+
+void mr_buf_commit(mr_buf *buf, size_t n) {
+    MR_ASSERT(n <= buf->cap - buf->len);
+    buf->len += n;
+}
+
+mr_err mr_buf_append(mr_buf *buf, const void *bytes, size_t n) {
+    if (n == 0) {
+        return MR_OK;
+    }
+    char *at;
+    MR_TRY(mr_buf_reserve(buf, n, &at));
+    memcpy(at, bytes, n);
+    buf->len += n;
+    return MR_OK;
+}
+
+mr_err mr_buf_str(mr_buf *buf, mr_str s) {
+    return mr_buf_append(buf, s.ptr, s.len);
+}
+
+mr_err mr_buf_byte(mr_buf *buf, char c) {
+    return mr_buf_append(buf, &c, 1);
+}
+
+mr_err mr_buf_u64(mr_buf *buf, uint64_t n) {
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n != 0);
+    return mr_buf_append(buf, digits + at, sizeof digits - at);
+}
+
+mr_err mr_buf_i64(mr_buf *buf, int64_t n) {
+    size_t before = buf->len;
+    uint64_t magnitude = (uint64_t)n;
+    if (n < 0) {
+        MR_TRY(mr_buf_byte(buf, '-'));
+        magnitude = 0 - magnitude;
+    }
+    mr_err err = mr_buf_u64(buf, magnitude);
+    if (mr_is_err(err)) {
+        buf->len = before;
+    }
+    return err;
+}
+
+mr_err mr_buf_printf(mr_buf *buf, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    MR_ASSERT(n >= 0);
+    /* One byte more for the NUL that vsnprintf writes; it is not counted. */
+    char small[256];
+    char *at = small;
+    if ((size_t)n >= sizeof small) {
+        if ((size_t)n > buf->max - buf->len) {
+            return MR_ERR(MR_E_LIMIT);
+        }
+        at = mr_alloc((size_t)n + 1);
+        if (at == NULL) {
+            return MR_ERR(MR_E_NOMEM);
+        }
+    }
+    va_start(args, format);
+    vsnprintf(at, (size_t)n + 1, format, args);
+    va_end(args);
+    mr_err err = mr_buf_append(buf, at, (size_t)n);
+    if (at != small) {
+        mr_free(at);
+    }
+    return err;
+}
+
+void mr_buf_consume(mr_buf *buf, size_t n) {
+    MR_ASSERT(n <= buf->len);
+    if (n == 0) {
+        return;
+    }
+    buf->len -= n;
+    memmove(buf->ptr, buf->ptr + n, buf->len);
+}
+
+void mr_buf_truncate(mr_buf *buf, size_t len) {
+    MR_ASSERT(len <= buf->len);
+    buf->len = len;
+}

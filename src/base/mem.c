@@ -1,0 +1,58 @@
+/* The malloc family. See mem.h. The countdown is thread-local and only ever set by tests. */
+#include "base/mem.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A test hook, not state of the program: zero outside unit tests. */
+static _Thread_local uint64_t fail_countdown;
+
+static bool must_fail(void) {
+    return __builtin_expect(fail_countdown != 0, 0) && --fail_countdown == 0;
+}
+
+void mr_alloc_fail_at(uint64_t n) {
+    fail_countdown = n;
+}
+
+void *mr_alloc(size_t size) {
+    return must_fail() ? NULL : malloc(size);
+}
+
+void *mr_calloc(size_t n, size_t size) {
+    return must_fail() ? NULL : calloc(n, size);
+}
+
+void *mr_realloc(void *ptr, size_t size) {
+    return must_fail() ? NULL : realloc(ptr, size);
+}
+
+void *mr_alloc_aligned(size_t alignment, size_t size) {
+    void *ptr = NULL;
+    if (must_fail() || posix_memalign(&ptr, alignment, size) != 0) {
+        return NULL;
+    }
+    return ptr;
+}
+
+void mr_free(void *ptr) {
+    free(ptr);
+}
+
+char *mr_strdup_n(const char *ptr, size_t len) {
+    char *copy = mr_alloc(len + 1);
+    if (copy != NULL) {
+        if (len > 0) {
+            memcpy(copy, ptr, len);
+        }
+        copy[len] = '\0';
+    }
+    return copy;
+}
+
+void mr_free_cleanup(void *ptr_to_ptr) {
+    void *ptr;
+    memcpy(&ptr, ptr_to_ptr, sizeof ptr);
+    mr_free(ptr);
+}
