@@ -1,0 +1,21 @@
+/* The process itself. See process.h. */
+#include "os/process.h"
+
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+void os_process_protect(void) {
+    const struct rlimit none = {0, 0};
+    (void)!prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    (void)!setrlimit(RLIMIT_CORE, &none);
+}
+
+char *const *os_environment(void) {
+    return environ;
+}
+
+const char *os_environment_get(const char *name) {
+    return getenv(name);
+}

@@ -1,0 +1,14 @@
+/* The process itself: what others may see of it. */
+#ifndef MR_OS_PROCESS_H
+#define MR_OS_PROCESS_H
+
+#include "base/err.h"
+
+/* No core dumps, no debugger of another process: memory holds secrets. Best effort. */
+void os_process_protect(void);
+/* The environment: NAME=value, ended by NULL. */
+char *const *os_environment(void);
+/* Value of a variable, NULL where it is not set. Before threads that might change it. */
+const char *os_environment_get(const char *name);
+
+#endif
