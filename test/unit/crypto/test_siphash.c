@@ -1,0 +1,76 @@
+/* SipHash-2-4 against the vectors of its reference implementation: key 00..0f, input 00..n-1. */
+#include "crypto/siphash.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static struct siphash_key reference_key(void) {
+    uint8_t bytes[16];
+    for (uint8_t i = 0; i < 16; i++) {
+        bytes[i] = i;
+    }
+    return siphash_key_of(bytes);
+}
+
+static void known_vectors_of_64_bits(void **state) {
+    (void)state;
+    uint8_t in[64];
+    for (uint8_t i = 0; i < 64; i++) {
+        in[i] = i;
+    }
+    assert_true(siphash_64(reference_key(), in, 0) == UINT64_C(0x726fdb47dd0e0e31));
+    assert_true(siphash_64(reference_key(), in, 1) == UINT64_C(0x74f839c593dc67fd));
+    assert_true(siphash_64(reference_key(), in, 8) == UINT64_C(0x93f5f5799a932462));
+    assert_true(siphash_64(reference_key(), in, 15) == UINT64_C(0xa129ca6149be45e5));
+    assert_true(siphash_64(reference_key(), in, 63) == UINT64_C(0x958a324ceb064572));
+}
+
+static void known_vectors_of_128_bits(void **state) {
+    (void)state;
+    uint8_t in[64];
+    for (uint8_t i = 0; i < 64; i++) {
+        in[i] = i;
+    }
+    /* a3817f04ba25a8e66df67214c7550293 and da87c1d86b99af44347659119b22fc45 as bytes. */
+    struct siphash_128 none = siphash_128(reference_key(), in, 0);
+    assert_true(none.lo == UINT64_C(0xe6a825ba047f81a3));
+    assert_true(none.hi == UINT64_C(0x930255c71472f66d));
+    struct siphash_128 one = siphash_128(reference_key(), in, 1);
+    assert_true(one.lo == UINT64_C(0x44af996bd8c187da));
+    assert_true(one.hi == UINT64_C(0x45fc229b11597634));
+}
+
+static void pieces_give_the_whole(void **state) {
+    (void)state;
+    uint8_t in[64];
+    for (uint8_t i = 0; i < 64; i++) {
+        in[i] = (uint8_t)(i * 7);
+    }
+    for (size_t n = 0; n <= 64; n++) {
+        struct siphash_128 whole = siphash_128(reference_key(), in, n);
+        for (size_t a = 0; a <= n; a++) {
+            for (size_t b = a; b <= n; b += 3) {
+                struct siphash hash;
+                siphash_init_128(&hash, reference_key());
+                siphash_add(&hash, in, a);
+                siphash_add(&hash, in + a, b - a);
+                siphash_add(&hash, in + b, n - b);
+                struct siphash_128 pieces = siphash_end_128(&hash);
+                assert_true(pieces.lo == whole.lo && pieces.hi == whole.hi);
+            }
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(known_vectors_of_64_bits),
+        cmocka_unit_test(known_vectors_of_128_bits),
+        cmocka_unit_test(pieces_give_the_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
