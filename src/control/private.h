@@ -1,0 +1,102 @@
+/* Private to control/: the store's owner as its chapters see it. Everything but the mailbox belongs
+ * to the control thread (or to the only thread, where none was started). */
+#ifndef MR_CONTROL_PRIVATE_H
+#define MR_CONTROL_PRIVATE_H
+
+#include "control/jobs.h"
+#include "control/store.h"
+#include "crypto/hash.h"
+#include "crypto/ids.h"
+#include "crypto/seal.h"
+#include "os/thread.h"
+
+#define CONTROL_PATH_MAX  4096
+#define CONTROL_KEY_BYTES 16
+
+/* What the transaction in progress has changed, and what was committed since the last snapshot. */
+struct changes {
+    struct control_change *list; /* owned */
+    size_t len;
+    size_t cap;
+};
+
+struct publication;
+
+struct control {
+    struct control_options options; /* pointers of the caller's, but for issuer and audience */
+    struct store store;
+    struct sealer *sealer;
+    struct crypto_hasher *hasher;
+    mr_secret pepper; /* of client secrets */
+    struct auth_signer *signer;
+    struct auth_keyring *keyring;
+    char installation_id[MODEL_ID_SIZE];
+    char issuer[512];
+    char audience[512];
+    uint8_t store_key[CONTROL_KEY_BYTES];
+    uint32_t root_account;
+    int lock_handle; /* of control.lock; -1: none */
+
+    struct snapshot *snapshot; /* newest; a reference */
+    struct changes pending;    /* the tail of the open transaction included */
+    size_t committed;          /* of pending: what a commit has made so */
+
+    /* jobs.c */
+    struct mailbox mailbox; /* any thread */
+    os_thread thread;
+    _Atomic bool is_stopping; /* any thread */
+    bool nobody_adopts;
+    struct mail stop_mail;
+    struct mail unsubscribe_mail;
+    bool is_started;
+    struct control_subscriber *subscribers;
+    size_t n_subscribers;
+    struct control_job *waiting_first; /* changed something; wait for a snapshot */
+    struct control_job *waiting_last;
+    struct publication *publications; /* sent, not yet adopted by all */
+    mr_mono retry_at; /* of a snapshot that could not be built; MR_MONO_NEVER: none */
+};
+
+/* ---- changes: build.c ---- */
+
+/* Around every change. begin nests. end commits where err is ok, else rolls back; errors that are
+ * not refusals become one (20503 or 20500). */
+mr_err change_begin(struct control *control, struct refusal *ret_refusal);
+mr_err change_end(struct control *control, mr_err err, struct refusal *ret_refusal);
+/* For readers: any other error becomes a refusal. */
+mr_err refuse_error(struct control *control, mr_err err, struct refusal *ret_refusal);
+/* Inside a change: this object differs in the next snapshot. */
+mr_err change_mark(struct control *control, enum model_kind kind, uint32_t number);
+/* The next number of a kind, never used before. */
+mr_err number_take(struct control *control, const char *kind, uint32_t *ret_number);
+
+/* Builds a snapshot of what was committed. MR_OK where there is nothing to build. On error the old
+ * one stays and the list is kept for the next try. *ret_changes (may be NULL) gets the list, which
+ * is the caller's (mr_free) then. */
+mr_err snapshot_refresh(struct control *control, struct changes *ret_changes);
+/* All objects, from nothing. */
+mr_err snapshot_load(struct control *control);
+
+/* ---- sealing: control.c ---- */
+mr_err control_seal(struct control *control, const char *table, mr_str row, const char *column,
+                    mr_str plain, mr_buf *out);
+/* Logs a box that does not open. */
+mr_err control_unseal(struct control *control, const char *table, mr_str row, const char *column,
+                      mr_str box, mr_secret *ret_value);
+
+/* ---- rows as objects of the snapshot: destinations.c, rules.c ---- */
+/* NULL in *ret_object where the row is gone or a tombstone. */
+mr_err destination_load(struct control *control, uint32_t number, struct model_object **ret_object);
+mr_err rule_load(struct control *control, uint32_t number, struct model_object **ret_object);
+mr_err client_load(struct control *control, uint32_t number, struct model_object **ret_object);
+
+/* ---- keys: clients.c ---- */
+/* Makes a signing key that signs from now; inside a change. */
+mr_err signing_key_make(struct control *control, mr_wall now);
+/* Reads all keys: signer and keyring. */
+mr_err signing_keys_load(struct control *control, mr_wall now);
+
+/* ---- jobs.c ---- */
+void jobs_init(struct control *control);
+
+#endif

@@ -1,0 +1,507 @@
+/* Settings of webhook destinations.
+ *
+ * The public form is what the API shows, what the store keeps and what a merge patch is applied to:
+ * every member with its present value, "[redacted]" for write-only ones. So a caller may read a
+ * destination, change one member and send the whole back: "[redacted]" means "as it is". The values
+ * themselves are in the private form, which lies sealed.
+ *
+ * Extra headers may not take the place of what makes a request: names that HTTP itself uses for
+ * framing and connections, and those that Millrace sends (kore-*, webhook-*, ce-*, content-*, date,
+ * user-agent), are refused. Values are visible ASCII with spaces inside, so no value can end a
+ * line. */
+#include "control/settings.h"
+
+#include "control/body.h"
+#include "control/private.h"
+#include "crypto/pem.h"
+#include "json/write.h"
+
+static const char *const method_names[] = {"POST", "GET"};
+static const char *const format_names[] = {"kore", "ce-batch", "ce-structured", "ce-binary"};
+static const char *const signature_names[] = {"kore", "standard-webhooks",
+                                              "standard-webhooks-ed25519"};
+static const char *const member_names[] = {
+    "url",        "method",           "batch_max",       "batch_bytes_max", "linger_ms",
+    "timeout_ms", "retry_policy",     "rate_per_second", "concurrency_max", "headers",
+    "signatures", "escape_non_ascii", "format",          "client_cert_pem", "client_key_pem",
+    "ca_pem",
+};
+#define MEMBERS (sizeof member_names / sizeof member_names[0])
+
+static const struct body_place place = {.path = "settings.", .wrong = REFUSAL_MALFORMED};
+
+/* What parse functions share. */
+struct parser {
+    const struct settings_context *context;
+    json_value settings;
+    mr_arena *arena;
+    struct model_webhook *out;
+    struct refusal *refusal;
+};
+
+static json_value member(const struct parser *parser, const char *name) {
+    json_value value = json_find(parser->settings, mr_str_c(name));
+    return json_kind_of(value) == JSON_NULL ? JSON_NONE : value;
+}
+
+static bool is_redacted(json_value value) {
+    return json_string_eq(value, MR_STR(SETTINGS_REDACTED));
+}
+
+/* ---- url ---- */
+
+static mr_err parse_url(const struct parser *parser) {
+    static const char *const needed[] = {"url"};
+    MR_TRY(body_needs(parser->settings, &place, needed, 1, parser->refusal));
+    MR_TRY(body_text(parser->settings, &place, "url", 1, MODEL_URL_BYTES_MAX, false, parser->arena,
+                     &parser->out->url, parser->refusal));
+    const struct control_options *options = parser->context->options;
+    if (parser->context->is_trusted || options->judge_url == NULL) {
+        return MR_OK;
+    }
+    char reason[CONTROL_REASON_SIZE] = "";
+    switch (options->judge_url(options->judge_ctx, parser->out->url, reason)) {
+    case CONTROL_URL_OK:
+        return MR_OK;
+    case CONTROL_URL_MALFORMED:
+        return refuse(parser->refusal, REFUSAL_MALFORMED, "settings.url is not valid: %s.", reason);
+    case CONTROL_URL_REFUSED:
+        return refuse(parser->refusal, REFUSAL_ADDRESS_REFUSED, "settings.url is refused: %s.",
+                      reason);
+    }
+    return MR_ERR(MR_E_FAILED);
+}
+
+/* ---- retry policy ---- */
+
+static mr_err parse_delays(const struct parser *parser, json_value delays) {
+    static const struct body_place inside = {.path = "settings.retry_policy.",
+                                             .wrong = REFUSAL_MALFORMED};
+    static const char *const members[] = {"delays_ms"};
+    struct model_retry *retry = &parser->out->retry;
+    MR_TRY(body_only(delays, &inside, members, 1, parser->refusal));
+    MR_TRY(body_needs(delays, &inside, members, 1, parser->refusal));
+    json_value list = json_find(delays, MR_STR("delays_ms"));
+    if (json_kind_of(list) != JSON_ARRAY || json_count(list) > MODEL_RETRY_DELAYS_MAX) {
+        return refuse(parser->refusal, REFUSAL_MALFORMED,
+                      "settings.retry_policy.delays_ms must be an array of at most %d numbers.",
+                      MODEL_RETRY_DELAYS_MAX);
+    }
+    retry->kind = MODEL_RETRY_DELAYS;
+    retry->n_delays = 0;
+    for (json_iter it = json_iter_of(list); json_next(&it);) {
+        uint64_t ms = 0;
+        if (mr_is_err(json_u64(it.value, 0, MODEL_RETRY_DELAY_MS_MAX, &ms))) {
+            return refuse(parser->refusal, REFUSAL_MALFORMED,
+                          "settings.retry_policy.delays_ms must hold whole numbers from 0 to %d.",
+                          MODEL_RETRY_DELAY_MS_MAX);
+        }
+        retry->delays_ms[retry->n_delays++] = (uint32_t)ms;
+    }
+    return MR_OK;
+}
+
+static mr_err parse_retry(const struct parser *parser) {
+    json_value value = member(parser, "retry_policy");
+    if (json_is_absent(value) || json_string_eq(value, MR_STR("kore"))) {
+        parser->out->retry.kind = MODEL_RETRY_KORE;
+        return MR_OK;
+    }
+    if (json_string_eq(value, MR_STR("standard"))) {
+        parser->out->retry.kind = MODEL_RETRY_STANDARD;
+        return MR_OK;
+    }
+    if (json_kind_of(value) == JSON_OBJECT) {
+        return parse_delays(parser, value);
+    }
+    return refuse(parser->refusal, REFUSAL_MALFORMED,
+                  "settings.retry_policy must be \"kore\", \"standard\" or {\"delays_ms\":[…]}.");
+}
+
+/* ---- signatures ---- */
+
+static mr_err parse_signatures(const struct parser *parser) {
+    json_value list = member(parser, "signatures");
+    if (json_is_absent(list)) {
+        return MR_OK;
+    }
+    uint8_t bits = 0;
+    for (json_iter it = json_iter_of(list); json_next(&it);) {
+        size_t i = 0;
+        while (i < 3 && !json_string_eq(it.value, mr_str_c(signature_names[i]))) {
+            i++;
+        }
+        if (i == 3) {
+            bits = 0;
+            break;
+        }
+        bits = (uint8_t)(bits | (1u << i));
+    }
+    if (json_kind_of(list) != JSON_ARRAY || bits == 0) {
+        return refuse(parser->refusal, REFUSAL_MALFORMED,
+                      "settings.signatures must be a non-empty array of: kore, standard-webhooks, "
+                      "standard-webhooks-ed25519.");
+    }
+    if ((bits & (MODEL_SIGN_STANDARD | MODEL_SIGN_STANDARD_ED25519)) != 0 &&
+        !parser->context->has_signing) {
+        return refuse(parser->refusal, REFUSAL_MALFORMED,
+                      "settings.signatures: make a signing secret first (POST "
+                      "/v1/destinations/{id}/signing-secret), then choose this signature.");
+    }
+    parser->out->signatures = bits;
+    return MR_OK;
+}
+
+/* ---- headers ---- */
+
+static bool is_token(mr_str name) {
+    for (size_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.ptr[i];
+        bool is_alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+        if (!is_alnum && (c == 0 || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
+            return false;
+        }
+    }
+    return name.len > 0 && name.len <= MODEL_HEADER_NAME_MAX;
+}
+
+static bool is_reserved(mr_str name) {
+    static const char *const names[] = {
+        "host", "connection", "transfer-encoding", "keep-alive", "upgrade",   "expect",
+        "te",   "trailer",    "proxy-connection",  "date",       "user-agent"};
+    static const char *const prefixes[] = {"content-", "kore-", "webhook-", "ce-"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (mr_str_eq_nocase(name, mr_str_c(names[i]))) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        mr_str prefix = mr_str_c(prefixes[i]);
+        if (mr_str_eq_nocase(mr_str_slice(name, 0, prefix.len), prefix)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_field_value(mr_str value) {
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.ptr[i];
+        if (c != '\t' && (c < ' ' || c >= 0x7f)) {
+            return false;
+        }
+    }
+    return value.len <= MODEL_HEADER_VALUE_MAX && mr_str_eq(mr_str_trim(value), value);
+}
+
+/* Names are compared without case, as HTTP does. */
+static json_value stored_header(const struct settings_context *context, mr_str name,
+                                mr_arena *arena) {
+    json_value headers = json_find(context->stored, MR_STR("headers"));
+    for (json_iter it = json_iter_of(headers); json_next(&it);) {
+        mr_str stored = MR_STR_NONE;
+        if (mr_is_ok(json_string(it.name, arena, &stored)) && mr_str_eq_nocase(stored, name)) {
+            return it.value;
+        }
+    }
+    return JSON_NONE;
+}
+
+static mr_err secret_of(const struct parser *parser, json_value value, mr_secret *ret_secret) {
+    mr_buf text;
+    mr_buf_init(&text, MODEL_PEM_BYTES_MAX);
+    mr_err err = json_string_append(value, &text);
+    if (mr_is_ok(err)) {
+        err = mr_secret_new(parser->context->options->slab, mr_buf_view(&text), ret_secret);
+    }
+    if (text.ptr != NULL) {
+        crypto_wipe(text.ptr, text.cap);
+    }
+    mr_buf_done(&text);
+    return err;
+}
+
+static mr_err parse_header(const struct parser *parser, json_iter *it, struct model_header *headers,
+                           size_t n) {
+    mr_str name;
+    MR_TRY(json_string(it->name, parser->arena, &name));
+    if (!is_token(name) || is_reserved(name)) {
+        return refuse(parser->refusal, REFUSAL_MALFORMED,
+                      "settings.headers: the name \"%.*s\" is not allowed (not a header name, or "
+                      "one that Millrace or HTTP itself sets).",
+                      (int)(name.len < 100 ? name.len : 100), name.ptr);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (mr_str_eq_nocase(headers[i].name, name)) {
+            return refuse(parser->refusal, REFUSAL_MALFORMED,
+                          "settings.headers names \"%.*s\" twice.", MR_FMT(name));
+        }
+    }
+    json_value value = it->value;
+    if (is_redacted(value)) {
+        value = stored_header(parser->context, name, parser->arena);
+        if (json_is_absent(value)) {
+            return refuse(parser->refusal, REFUSAL_MALFORMED,
+                          "settings.headers: \"%.*s\" has no stored value that \"" SETTINGS_REDACTED
+                          "\" could stand for.",
+                          MR_FMT(name));
+        }
+    }
+    headers[n].name = mr_arena_str(parser->arena, name);
+    if (mr_str_is_absent(headers[n].name)) {
+        return MR_ERR(MR_E_NOMEM);
+    }
+    mr_err err = json_kind_of(value) == JSON_STRING ? secret_of(parser, value, &headers[n].value)
+                                                    : MR_ERR(MR_E_INVALID);
+    if (mr_err_is(err, MR_E_NOMEM) ||
+        (mr_is_ok(err) && is_field_value(mr_secret_reveal(headers[n].value)))) {
+        return err;
+    }
+    mr_secret_unref(&headers[n].value);
+    return refuse(parser->refusal, REFUSAL_MALFORMED,
+                  "settings.headers: the value of \"%.*s\" must be a string of at most %d visible "
+                  "ASCII characters.",
+                  MR_FMT(name), MODEL_HEADER_VALUE_MAX);
+}
+
+static mr_err parse_headers(const struct parser *parser) {
+    json_value object = member(parser, "headers");
+    size_t count = json_count(object);
+    if (json_is_absent(object)) {
+        return MR_OK;
+    }
+    if (json_kind_of(object) != JSON_OBJECT || count > MODEL_HEADERS_MAX) {
+        return refuse(parser->refusal, REFUSAL_MALFORMED,
+                      "settings.headers must be an object of at most %d members.",
+                      MODEL_HEADERS_MAX);
+    }
+    if (count == 0) {
+        return MR_OK;
+    }
+    struct model_header *headers = mr_arena_calloc(parser->arena, count, sizeof *headers);
+    if (headers == NULL) {
+        return MR_ERR(MR_E_NOMEM);
+    }
+    parser->out->headers = headers;
+    for (json_iter it = json_iter_of(object); json_next(&it);) {
+        MR_TRY(parse_header(parser, &it, headers, parser->out->n_headers));
+        parser->out->n_headers++; /* counted only when whole: release walks these */
+    }
+    return MR_OK;
+}
+
+/* ---- certificates ---- */
+
+static mr_err parse_client_key(const struct parser *parser) {
+    json_value value = member(parser, "client_key_pem");
+    if (json_is_absent(value)) {
+        return MR_OK;
+    }
+    if (is_redacted(value)) {
+        value = json_find(parser->context->stored, MR_STR("client_key_pem"));
+    }
+    mr_err err = json_kind_of(value) == JSON_STRING
+                     ? secret_of(parser, value, &parser->out->client_key_pem)
+                     : MR_ERR(MR_E_INVALID);
+    if (mr_err_is(err, MR_E_INVALID) || mr_err_is(err, MR_E_LIMIT)) {
+        return refuse(parser->refusal, REFUSAL_MALFORMED,
+                      "settings.client_key_pem must be a string of at most %d bytes.",
+                      MODEL_PEM_BYTES_MAX);
+    }
+    return err;
+}
+
+static mr_err judge_certificates(const struct parser *parser) {
+    const struct model_webhook *out = parser->out;
+    mr_str key = mr_secret_reveal(out->client_key_pem);
+    size_t n = 0;
+    if (mr_str_is_absent(out->client_cert_pem) != mr_str_is_absent(key)) {
+        return refuse(parser->refusal, REFUSAL_MISSING_PARAMETER,
+                      "Missing member: %s (a client certificate needs its key, and the reverse).",
+                      mr_str_is_absent(key) ? "settings.client_key_pem"
+                                            : "settings.client_cert_pem");
+    }
+    if (parser->context->is_trusted) {
+        return MR_OK;
+    }
+    if (!mr_str_is_absent(out->ca_pem) && mr_is_err(pem_check_certificates(out->ca_pem, &n))) {
+        return refuse(parser->refusal, REFUSAL_MALFORMED,
+                      "settings.ca_pem must hold one or more certificates in PEM form.");
+    }
+    if (mr_str_is_absent(key)) {
+        return MR_OK;
+    }
+    if (mr_is_err(pem_check_certificates(out->client_cert_pem, &n))) {
+        return refuse(parser->refusal, REFUSAL_MALFORMED,
+                      "settings.client_cert_pem must hold one or more certificates in PEM form.");
+    }
+    if (mr_is_err(pem_check_private_key(key))) {
+        return refuse(parser->refusal, REFUSAL_MALFORMED,
+                      "settings.client_key_pem must hold a private key in PEM form without a "
+                      "passphrase.");
+    }
+    if (mr_is_err(pem_check_pair(out->client_cert_pem, key))) {
+        return refuse(parser->refusal, REFUSAL_MALFORMED,
+                      "settings.client_key_pem is not the key of the first certificate of "
+                      "settings.client_cert_pem.");
+    }
+    return MR_OK;
+}
+
+static mr_err parse_certificates(const struct parser *parser) {
+    MR_TRY(body_text(parser->settings, &place, "client_cert_pem", 1, MODEL_PEM_BYTES_MAX, true,
+                     parser->arena, &parser->out->client_cert_pem, parser->refusal));
+    MR_TRY(body_text(parser->settings, &place, "ca_pem", 1, MODEL_PEM_BYTES_MAX, true,
+                     parser->arena, &parser->out->ca_pem, parser->refusal));
+    MR_TRY(parse_client_key(parser));
+    return judge_certificates(parser);
+}
+
+/* ---- all ---- */
+
+static mr_err parse_numbers(const struct parser *parser) {
+    json_value s = parser->settings;
+    struct model_webhook *out = parser->out;
+    struct refusal *refusal = parser->refusal;
+    uint32_t method = 0;
+    uint32_t format = 0;
+    MR_TRY(body_enum(s, &place, "method", method_names, 2, &method, refusal));
+    MR_TRY(body_enum(s, &place, "format", format_names, 4, &format, refusal));
+    MR_TRY(body_bool(s, &place, "escape_non_ascii", &out->escape_non_ascii, refusal));
+    MR_TRY(body_u32(s, &place, "batch_max", 1, MODEL_BATCH_MAX, &out->batch_max, refusal));
+    MR_TRY(body_u32(s, &place, "batch_bytes_max", MODEL_BATCH_BYTES_MIN, MODEL_BATCH_BYTES_MAX,
+                    &out->batch_bytes_max, refusal));
+    MR_TRY(body_u32(s, &place, "linger_ms", 0, MODEL_LINGER_MS_MAX, &out->linger_ms, refusal));
+    MR_TRY(body_u32(s, &place, "timeout_ms", MODEL_TIMEOUT_MS_MIN, MODEL_TIMEOUT_MS_MAX,
+                    &out->timeout_ms, refusal));
+    MR_TRY(
+        body_u32(s, &place, "rate_per_second", 1, MODEL_RATE_MAX, &out->rate_per_second, refusal));
+    MR_TRY(body_u32(s, &place, "concurrency_max", 1, MODEL_CONCURRENCY_MAX, &out->concurrency_max,
+                    refusal));
+    out->method = (enum model_method)method;
+    out->format = (enum model_format)format;
+    return MR_OK;
+}
+
+mr_err settings_parse(const struct settings_context *context, json_value settings, mr_arena *arena,
+                      struct model_webhook *out, struct refusal *ret_refusal) {
+    if (json_kind_of(settings) != JSON_OBJECT) {
+        return refuse(ret_refusal, REFUSAL_MALFORMED, "settings must be an object.");
+    }
+    struct model_webhook webhook;
+    model_webhook_init(&webhook);
+    struct parser parser = {
+        .context = context,
+        .settings = settings,
+        .arena = arena,
+        .out = &webhook,
+        .refusal = ret_refusal,
+    };
+    mr_err err = body_only(settings, &place, member_names, MEMBERS, ret_refusal);
+    if (mr_is_ok(err)) {
+        err = parse_url(&parser);
+    }
+    if (mr_is_ok(err)) {
+        err = parse_numbers(&parser);
+    }
+    if (mr_is_ok(err)) {
+        err = parse_retry(&parser);
+    }
+    if (mr_is_ok(err)) {
+        err = parse_signatures(&parser);
+    }
+    if (mr_is_ok(err)) {
+        err = parse_headers(&parser);
+    }
+    if (mr_is_ok(err)) {
+        err = parse_certificates(&parser);
+    }
+    if (mr_is_err(err)) {
+        model_webhook_release(&webhook);
+        return err;
+    }
+    *out = webhook;
+    return MR_OK;
+}
+
+/* ---- writing ---- */
+
+static void write_retry(const struct model_retry *retry, json_out *out) {
+    switch (retry->kind) {
+    case MODEL_RETRY_KORE:
+        json_out_member_c(out, "retry_policy", "kore");
+        return;
+    case MODEL_RETRY_STANDARD:
+        json_out_member_c(out, "retry_policy", "standard");
+        return;
+    case MODEL_RETRY_DELAYS:
+        json_out_member_object(out, "retry_policy");
+        json_out_member_array(out, "delays_ms");
+        for (uint32_t i = 0; i < retry->n_delays; i++) {
+            json_out_u64(out, retry->delays_ms[i]);
+        }
+        json_out_end(out);
+        json_out_end(out);
+        return;
+    }
+}
+
+static void write_headers(const struct model_webhook *webhook, bool reveal, json_out *out) {
+    json_out_member_object(out, "headers");
+    for (size_t i = 0; i < webhook->n_headers; i++) {
+        json_out_name(out, webhook->headers[i].name);
+        json_out_str(out, reveal ? mr_secret_reveal(webhook->headers[i].value)
+                                 : MR_STR(SETTINGS_REDACTED));
+    }
+    json_out_end(out);
+}
+
+mr_err settings_write_public(const struct model_webhook *webhook, mr_buf *out) {
+    json_out writer;
+    json_out *w = &writer;
+    json_out_init(w, out);
+    json_out_object(w);
+    json_out_member_str(w, "url", webhook->url);
+    json_out_member_c(w, "method", method_names[webhook->method]);
+    json_out_member_u64(w, "batch_max", webhook->batch_max);
+    json_out_member_u64(w, "batch_bytes_max", webhook->batch_bytes_max);
+    json_out_member_u64(w, "linger_ms", webhook->linger_ms);
+    json_out_member_u64(w, "timeout_ms", webhook->timeout_ms);
+    write_retry(&webhook->retry, w);
+    if (webhook->rate_per_second == 0) {
+        json_out_member_null(w, "rate_per_second");
+    } else {
+        json_out_member_u64(w, "rate_per_second", webhook->rate_per_second);
+    }
+    json_out_member_u64(w, "concurrency_max", webhook->concurrency_max);
+    write_headers(webhook, false, w);
+    json_out_member_array(w, "signatures");
+    for (size_t i = 0; i < 3; i++) {
+        if ((webhook->signatures & (1u << i)) != 0) {
+            json_out_str(w, mr_str_c(signature_names[i]));
+        }
+    }
+    json_out_end(w);
+    json_out_member_bool(w, "escape_non_ascii", webhook->escape_non_ascii);
+    json_out_member_c(w, "format", format_names[webhook->format]);
+    json_out_member_str(w, "client_cert_pem", webhook->client_cert_pem);
+    json_out_member_str(w, "client_key_pem",
+                        mr_secret_is_none(webhook->client_key_pem) ? MR_STR_NONE
+                                                                   : MR_STR(SETTINGS_REDACTED));
+    json_out_member_str(w, "ca_pem", webhook->ca_pem);
+    json_out_end(w);
+    return json_out_finish(w);
+}
+
+mr_err settings_write_private(const struct model_webhook *webhook, mr_buf *out, bool *ret_has) {
+    json_out writer;
+    json_out_init(&writer, out);
+    json_out_object(&writer);
+    write_headers(webhook, true, &writer);
+    if (!mr_secret_is_none(webhook->client_key_pem)) {
+        json_out_member_str(&writer, "client_key_pem", mr_secret_reveal(webhook->client_key_pem));
+    }
+    json_out_end(&writer);
+    *ret_has = webhook->n_headers > 0 || !mr_secret_is_none(webhook->client_key_pem);
+    return json_out_finish(&writer);
+}

@@ -1,0 +1,390 @@
+/* Making, opening and refusing stores; the master key; full and busy disks; what stays in the
+ * clear. */
+#include "support_control.h"
+
+#include "control/accounts.h"
+#include "control/clients.h"
+#include "control/destinations.h"
+#include "control/idempotency.h"
+#include "control/secrets.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void open_without_init_says_there_is_no_store(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_bare(&f);
+    mr_err err = control_open(&f.options, &f.control, &f.refusal);
+    assert_int_equal(err.code, CONTROL_E_NO_STORE);
+    assert_non_null(strstr(f.refusal.message, "millrace init"));
+    fixture_done(&f);
+}
+
+static void init_refuses_a_second_time_and_bad_emails(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    struct control_init_result again;
+    control_close(f.control);
+    f.control = NULL;
+    mr_err err = control_init(&f.options, MR_STR("ops@example.com"), &again, &f.refusal);
+    assert_int_equal(err.code, CONTROL_E_EXISTS);
+    static const char *const bad[] = {"", "ops", "@x", "ops@", "a@b@c", "o ps@x.test", "ö@x.test"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        err = control_init(&f.options, mr_str_c(bad[i]), &again, &f.refusal);
+        assert_refused(&f, err, 20400, "e-mail");
+    }
+    fixture_done(&f);
+}
+
+static void init_gives_an_account_and_a_client_that_gets_a_token(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    struct client_token token;
+    assert_ok(clients_issue_token(f.control, mr_str_c(f.made.client_id),
+                                  mr_str_c(f.made.client_secret), (mr_wall){1000 * MR_NS_PER_S},
+                                  &f.arena, &token, &f.refusal));
+    assert_int_equal(strlen(f.made.client_secret), 43);
+    assert_memory_equal(f.made.account_id, "acct_", 5);
+    struct snapshot *snapshot = control_snapshot(f.control);
+    const struct model_account *account = snapshot_account(snapshot, f.account);
+    assert_string_equal(account->object.id, f.made.account_id);
+    assert_non_null(snapshot_client_by_id(snapshot, mr_str_c(f.made.client_id)));
+    snapshot_unref(snapshot);
+    fixture_done(&f);
+}
+
+static void a_second_open_is_busy(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    struct control *other = NULL;
+    assert_int_equal(control_open(&f.options, &other, &f.refusal).code, MR_E_BUSY);
+    fixture_done(&f);
+}
+
+static void key_path(const struct fixture *f, char out[256]) {
+    (void)snprintf(out, 256, "%s.key", f->dir);
+}
+
+static void the_key_lies_beside_the_folder_and_is_private(void **state) {
+    (void)state;
+    struct fixture f;
+    char path[256];
+    struct stat info;
+    fixture_open(&f);
+    key_path(&f, path);
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0600);
+    assert_int_equal(stat(f.dir, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0700);
+    fixture_done(&f);
+}
+
+static void a_missing_or_wrong_key_is_told_at_open(void **state) {
+    (void)state;
+    struct fixture f;
+    char path[256];
+    fixture_open(&f);
+    control_close(f.control);
+    f.control = NULL;
+    key_path(&f, path);
+    assert_int_equal(unlink(path), 0);
+    mr_err err = control_open(&f.options, &f.control, &f.refusal);
+    assert_int_equal(err.code, CONTROL_E_MASTER_KEY);
+    assert_non_null(strstr(f.refusal.message, "missing"));
+
+    FILE *file = fopen(path, "w");
+    fputs("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n", file);
+    fclose(file);
+    err = control_open(&f.options, &f.control, &f.refusal);
+    assert_int_equal(err.code, CONTROL_E_MASTER_KEY);
+    assert_non_null(strstr(f.refusal.message, "not the one"));
+
+    file = fopen(path, "w");
+    fputs("not a key\n", file);
+    fclose(file);
+    err = control_open(&f.options, &f.control, &f.refusal);
+    assert_int_equal(err.code, CONTROL_E_MASTER_KEY);
+    fixture_done(&f);
+}
+
+static void exec(const struct fixture *f, const char *sql) {
+    char path[256];
+    sqlite3 *db = NULL;
+    (void)snprintf(path, sizeof path, "%s/control.db", f->dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void a_newer_format_is_refused(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    control_close(f.control);
+    f.control = NULL;
+    exec(&f, "PRAGMA user_version=2");
+    mr_err err = control_open(&f.options, &f.control, &f.refusal);
+    assert_int_equal(err.code, CONTROL_E_NEWER);
+    assert_non_null(strstr(f.refusal.message, "newer"));
+    fixture_done(&f);
+}
+
+static void a_cut_off_init_is_completed_by_the_next(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    control_close(f.control);
+    f.control = NULL;
+    exec(&f, "DELETE FROM meta WHERE key='installation_id'");
+    assert_int_equal(control_open(&f.options, &f.control, &f.refusal).code, CONTROL_E_NO_STORE);
+    fixture_done(&f);
+
+    fixture_bare(&f);
+    assert_int_equal(mkdir(f.dir, 0700), 0);
+    f.options.page_count_max = 30; /* the tables fit, the rows may or may not */
+    mr_err err = MR_OK;
+    for (uint32_t pages = 2; pages < 60; pages++) {
+        f.options.page_count_max = pages;
+        err = control_init(&f.options, MR_STR("ops@example.com"), &f.made, &f.refusal);
+        if (mr_is_ok(err)) {
+            break;
+        }
+        assert_int_equal(err.code, MR_E_NO_SPACE);
+    }
+    assert_ok(err);
+    f.options.page_count_max = 0;
+    assert_ok(control_open(&f.options, &f.control, &f.refusal));
+    fixture_done(&f);
+}
+
+static void a_full_disk_refuses_and_leaves_nothing_half_done(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    control_close(f.control);
+    f.options.page_count_max = 64;
+    assert_ok(control_open(&f.options, &f.control, &f.refusal));
+    static char body[20000];
+    size_t n = (size_t)snprintf(body, sizeof body,
+                                "{\"name\":\"D\",\"kind\":\"webhook\",\"settings\":{\"url\":"
+                                "\"https://x.test/\"},\"metadata\":{\"fill\":\"");
+    memset(body + n, 'x', 12000);
+    n += 12000;
+    n += (size_t)snprintf(body + n, sizeof body - n, "\"}}");
+    mr_err err = MR_OK;
+    size_t made = 0;
+    for (int i = 0; i < 100 && mr_is_ok(err); i++) {
+        struct destination_view view;
+        err = destinations_create(f.control, f.account, mr_str_of(body, n), &f.arena, &view,
+                                  &f.refusal);
+        made += mr_is_ok(err) ? 1 : 0;
+    }
+    assert_refused(&f, err, 20503, "full");
+    assert_int_equal(f.refusal.status, 503);
+    assert_true(f.refusal.retry_after_s > 0);
+    assert_true(made > 0);
+
+    struct snapshot *snapshot = control_snapshot(f.control);
+    assert_int_equal(snapshot_count(snapshot, MODEL_DESTINATION), made);
+    snapshot_unref(snapshot);
+
+    /* There is space again: it goes on by itself. */
+    f.options.page_count_max = 0;
+    fixture_reopen(&f);
+    struct destination_view view;
+    assert_ok(
+        destinations_create(f.control, f.account, mr_str_of(body, n), &f.arena, &view, &f.refusal));
+    snapshot = control_snapshot(f.control);
+    assert_int_equal(snapshot_count(snapshot, MODEL_DESTINATION), made + 1);
+    snapshot_unref(snapshot);
+    fixture_done(&f);
+}
+
+static void a_lock_of_another_is_503_and_passes(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    char path[256];
+    sqlite3 *db = NULL;
+    struct secret_view view;
+    (void)snprintf(path, sizeof path, "%s/control.db", f.dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    mr_err err = secrets_create(f.control, f.account, MR_STR("s"), &f.arena, &view, &f.refusal);
+    assert_refused(&f, err, 20503, "busy");
+    sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    sqlite3_close(db);
+    assert_ok(secrets_create(f.control, f.account, MR_STR("s"), &f.arena, &view, &f.refusal));
+    fixture_done(&f);
+}
+
+static void no_secret_is_in_the_clear_on_disk(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    struct secret_view secret;
+    struct destination_view view;
+    mr_str signing;
+    mr_str public_key;
+    assert_ok(
+        secrets_create(f.control, f.account, MR_STR("marker-name"), &f.arena, &secret, &f.refusal));
+    assert_ok(destinations_create(
+        f.control, f.account,
+        MR_STR("{\"name\":\"D\",\"kind\":\"webhook\",\"settings\":{\"url\":\"https://x.test/a\","
+               "\"headers\":{\"X-Api-Key\":\"extra-header-value\"}}}"),
+        &f.arena, &view, &f.refusal));
+    assert_ok(destinations_signing_secret(f.control, f.account, view.id,
+                                          (mr_wall){1000 * MR_NS_PER_S}, &f.arena, &signing,
+                                          &public_key, &f.refusal));
+    assert_true(folder_holds(&f, MR_STR("marker-name")));
+    assert_false(folder_holds(&f, secret.value));
+    assert_false(folder_holds(&f, MR_STR("extra-header-value")));
+    assert_false(folder_holds(&f, mr_str_slice(signing, 6, signing.len)));
+    assert_false(folder_holds(&f, mr_str_c(f.made.client_secret)));
+    control_close(f.control);
+    f.control = NULL;
+    assert_true(folder_holds(&f, MR_STR("marker-name")));
+    assert_false(folder_holds(&f, secret.value));
+    assert_false(folder_holds(&f, MR_STR("extra-header-value")));
+    fixture_done(&f);
+}
+
+static void pages_and_etags_are_read_and_written(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_bare(&f);
+    struct control_page page;
+    assert_ok(control_page_parse(MR_STR_NONE, MR_STR_NONE, &page, &f.refusal));
+    assert_int_equal(page.size, 50);
+    assert_int_equal(page.number, 1);
+    static const char *const bad[] = {"0", "1001", "-1", "x", "", "1.0"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_refused(&f, control_page_parse(mr_str_c(bad[i]), MR_STR_NONE, &page, &f.refusal),
+                       20400, "page_size");
+    }
+    assert_refused(&f, control_page_parse(MR_STR_NONE, MR_STR("0"), &page, &f.refusal), 20400,
+                   "page_number");
+    char etag[CONTROL_ETAG_SIZE];
+    control_etag_format(12, etag);
+    assert_string_equal(etag, "\"v12\"");
+    assert_int_equal(control_etag_parse(mr_str_c(etag)), 12);
+    assert_int_equal(control_etag_parse(MR_STR_NONE), 0);
+    assert_int_equal(control_etag_parse(MR_STR("*")), 0);
+    assert_int_equal(control_etag_parse(MR_STR("\"v\"")), UINT32_MAX);
+    assert_int_equal(control_etag_parse(MR_STR("W/\"v1\"")), UINT32_MAX);
+    fixture_done(&f);
+}
+
+static void account_settings_reach_the_snapshot(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    struct account_view view;
+    assert_ok(accounts_patch(f.control, f.account,
+                             MR_STR("{\"settings\":{\"validate\":\"warn\",\"unknown_types\":"
+                                    "\"refuse\",\"events_per_second\":7}}"),
+                             0, &f.arena, &view, &f.refusal));
+    struct snapshot *snapshot = control_snapshot(f.control);
+    const struct model_account *account = snapshot_account(snapshot, f.account);
+    assert_int_equal(account->validate, MODEL_VALIDATE_WARN);
+    assert_int_equal(account->unknown_types, MODEL_UNKNOWN_REFUSE);
+    assert_int_equal(account->events_per_second, 7);
+    snapshot_unref(snapshot);
+    assert_refused(&f,
+                   accounts_patch(f.control, f.account, MR_STR("{\"settings\":{\"x\":1}}"), 0,
+                                  &f.arena, &view, &f.refusal),
+                   20001, "settings.x");
+    assert_refused(
+        &f, accounts_patch(f.control, f.account, MR_STR("{}"), 1, &f.arena, &view, &f.refusal),
+        20412, "meanwhile");
+    fixture_done(&f);
+}
+
+static void a_repeated_key_gets_the_first_answer(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    struct idempotency_call call = {
+        .account = f.account,
+        .client = 1,
+        .route = MR_STR("/v1/destinations"),
+        .key = MR_STR("k1"),
+        .request_body = MR_STR("{}"),
+    };
+    struct idempotency_answer answer = {.status = 201, .body = MR_STR("{\"id\":1}")};
+    struct idempotency_answer found;
+    bool is_found = true;
+    mr_wall now = {1000 * MR_NS_PER_S};
+    assert_ok(idempotency_find(f.control, &call, now, &f.arena, &is_found, &found, &f.refusal));
+    assert_false(is_found);
+    assert_ok(idempotency_store(f.control, &call, now, &answer, &f.refusal));
+    assert_ok(idempotency_find(f.control, &call, now, &f.arena, &is_found, &found, &f.refusal));
+    assert_true(is_found);
+    assert_int_equal(found.status, 201);
+    assert_text(found.body, "{\"id\":1}");
+    assert_true(mr_str_is_absent(found.location));
+    call.request_body = MR_STR("{\"other\":1}");
+    assert_refused(&f,
+                   idempotency_find(f.control, &call, now, &f.arena, &is_found, &found, &f.refusal),
+                   20409, "another request body");
+    call.client = 2;
+    assert_ok(idempotency_find(f.control, &call, now, &f.arena, &is_found, &found, &f.refusal));
+    assert_false(is_found);
+    call.client = 1;
+    mr_wall later = {now.ns + (IDEMPOTENCY_TTL_MS + 1) * MR_NS_PER_MS};
+    assert_ok(idempotency_find(f.control, &call, later, &f.arena, &is_found, &found, &f.refusal));
+    assert_false(is_found);
+    call.key = MR_STR("");
+    assert_refused(&f,
+                   idempotency_find(f.control, &call, now, &f.arena, &is_found, &found, &f.refusal),
+                   20400, "Idempotency-Key");
+    fixture_done(&f);
+}
+
+static void messages_are_cut_at_characters_and_printable(void **state) {
+    (void)state;
+    struct refusal refusal;
+    char long_text[REFUSAL_MESSAGE_SIZE + 10];
+    for (size_t i = 0; i + 2 < sizeof long_text; i += 2) {
+        long_text[i] = (char)0xc3;
+        long_text[i + 1] = (char)0xa4;
+    }
+    long_text[sizeof long_text - 2] = '\0';
+    mr_ignore(refuse(&refusal, REFUSAL_RULE, "x%s", long_text), "a refusal");
+    assert_true(mr_str_is_utf8(mr_str_c(refusal.message)));
+    assert_true(strlen(refusal.message) >= REFUSAL_MESSAGE_SIZE - 3);
+    mr_ignore(refuse(&refusal, REFUSAL_RULE, "a\x01\xff%c", 'b'), "a refusal");
+    assert_string_equal(refusal.message, "a??b");
+    for (size_t i = 0; refusal_row(i) != NULL; i++) {
+        assert_true(refusal_info(refusal_row(i)->code) == refusal_row(i));
+        assert_true(refusal_row(i)->text.len > 10);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(open_without_init_says_there_is_no_store),
+        cmocka_unit_test(init_refuses_a_second_time_and_bad_emails),
+        cmocka_unit_test(init_gives_an_account_and_a_client_that_gets_a_token),
+        cmocka_unit_test(a_second_open_is_busy),
+        cmocka_unit_test(the_key_lies_beside_the_folder_and_is_private),
+        cmocka_unit_test(a_missing_or_wrong_key_is_told_at_open),
+        cmocka_unit_test(a_newer_format_is_refused),
+        cmocka_unit_test(a_cut_off_init_is_completed_by_the_next),
+        cmocka_unit_test(a_full_disk_refuses_and_leaves_nothing_half_done),
+        cmocka_unit_test(a_lock_of_another_is_503_and_passes),
+        cmocka_unit_test(no_secret_is_in_the_clear_on_disk),
+        cmocka_unit_test(pages_and_etags_are_read_and_written),
+        cmocka_unit_test(account_settings_reach_the_snapshot),
+        cmocka_unit_test(a_repeated_key_gets_the_first_answer),
+        cmocka_unit_test(messages_are_cut_at_characters_and_printable),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
