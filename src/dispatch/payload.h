@@ -1,0 +1,63 @@
+/* Bytes of stored events for requests: from the slabs of recent commits, else from the page cache
+ * without waiting, else by a disk reader thread, from journal or archive.
+ *
+ * The cache belongs to one worker; the readers are shared by all and answer by mail. */
+#ifndef MR_DISPATCH_PAYLOAD_H
+#define MR_DISPATCH_PAYLOAD_H
+
+#include "journal/reader.h"
+#include "journal/slab.h"
+#include "ledger/archive.h"
+#include "ledger/record.h"
+#include "os/thread.h"
+
+/* The newest slabs, in order of position. */
+#define SLAB_CACHE_MAX 12
+struct slab_cache {
+    struct slab *slabs[SLAB_CACHE_MAX]; /* a ring: n from `first` on; a reference each */
+    size_t first;
+    size_t n;
+};
+/* Takes over one reference; the oldest leaves where it is full. */
+void slab_cache_put(struct slab_cache *cache, struct slab *slab);
+/* The EVENT body at pos, or absent; valid until the next slab_cache_put. */
+mr_str slab_cache_find(const struct slab_cache *cache, uint64_t pos);
+void slab_cache_done(struct slab_cache *cache);
+
+/* One record to be loaded. */
+struct payload_item {
+    uint64_t pos;
+    mr_err err;
+    uint32_t offset; /* of its body in `bytes` */
+    uint32_t len;
+};
+
+/* A list of records being loaded by a disk reader. Memory of the asker. */
+struct payload_load {
+    struct mail mail; /* first */
+    struct mailbox *reply;
+    void (*on_done)(struct payload_load *load); /* in the thread of reply */
+    struct payload_item *items;
+    size_t n;
+    mr_buf bytes; /* initialised by the asker; the bodies one after another */
+    void *user;
+    struct payload_readers *readers; /* set by the call */
+};
+
+struct payload_readers;
+/* Starts n_threads (≤ 4) readers. archive may be NULL. MR_E_NOMEM, MR_E_IO. */
+mr_err payload_readers_new(struct journal *journal, struct archive *archive, size_t n_threads,
+                           struct payload_readers **ret_readers);
+/* Waits for what is being read, then ends the threads. NULL is fine. */
+void payload_readers_free(struct payload_readers *readers);
+/* Any thread. Items keep the first error each: MR_E_NOT_FOUND (in neither), JOURNAL_E_CORRUPT,
+ * MR_E_IO, MR_E_NOMEM. */
+void payload_load_start(struct payload_readers *readers, struct payload_load *load);
+/* Reads what it can without touching the disk, in the calling thread: an item that is not in memory
+ * gets MR_E_AGAIN. */
+void payload_load_now(struct journal *journal, struct payload_load *load);
+
+/* The envelope of an EVENT body; absent where it is not one. */
+mr_str payload_envelope(mr_str body);
+
+#endif

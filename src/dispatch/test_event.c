@@ -1,0 +1,317 @@
+/* Test events. See test_event.h.
+ *
+ * The request goes over a connection of its own, so that name, address, connect and TLS are really
+ * tried each time, through the same sink as deliveries, so that what works here works there. */
+#include "dispatch/test_event.h"
+
+#include "base/mem.h"
+#include "crypto/ids.h"
+#include "event/envelope.h"
+#include "json/write.h"
+#include "os/thread.h"
+
+#include <stdio.h>
+
+#define ENTRIES    1024
+#define BODY_MAX   ((size_t)1 << 20)
+#define REPORT_MAX ((size_t)4 << 20)
+#define DETAIL_MAX 2048
+#define MINUTE_NS  (INT64_C(60) * MR_NS_PER_S)
+
+struct test_limits {
+    struct os_mutex mu;
+    /* guarded by mu */
+    int64_t taken_ns[ENTRIES][TEST_EVENTS_PER_MINUTE]; /* a ring by destination; 0: never */
+    uint8_t at[ENTRIES];
+};
+
+mr_err test_limits_new(struct test_limits **ret_limits) {
+    struct test_limits *limits = MR_NEW(struct test_limits);
+    if (limits == NULL) {
+        return MR_ERR(MR_E_NOMEM);
+    }
+    os_mutex_init(&limits->mu);
+    *ret_limits = limits;
+    return MR_OK;
+}
+
+void test_limits_free(struct test_limits *limits) {
+    if (limits != NULL) {
+        os_mutex_done(&limits->mu);
+        mr_free(limits);
+    }
+}
+
+bool test_limits_take(struct test_limits *limits, uint32_t destination, mr_mono now,
+                      int64_t *ret_wait_ms) {
+    size_t row = destination % ENTRIES;
+    os_mutex_lock(&limits->mu);
+    int64_t *oldest = &limits->taken_ns[row][limits->at[row]];
+    bool allowed = *oldest == 0 || now.ns - *oldest >= MINUTE_NS;
+    if (allowed) {
+        *oldest = now.ns;
+        limits->at[row] = (uint8_t)((limits->at[row] + 1) % TEST_EVENTS_PER_MINUTE);
+    } else {
+        *ret_wait_ms = (MINUTE_NS - (now.ns - *oldest)) / MR_NS_PER_MS + 1;
+    }
+    os_mutex_unlock(&limits->mu);
+    return allowed;
+}
+
+struct test_run {
+    struct sink_request sink; /* first */
+    struct test_spec spec;
+    struct sink_target *target;
+    mr_secret secret;
+    mr_arena arena;
+    char token[CRYPTO_UUID_SIZE];
+    char event_id[CRYPTO_UUID_SIZE];
+    struct loop_task failed; /* where nothing could be sent: answers later all the same */
+    const char *why;
+};
+
+static void free_run(struct test_run *run) {
+    sink_target_unref(run->target);
+    mr_secret_unref(&run->secret);
+    mr_buf_done(&run->sink.body);
+    mr_arena_done(&run->arena);
+    mr_free(run);
+}
+
+/* ---- the event ---- */
+
+static mr_err write_event(struct test_run *run, mr_buf *out) {
+    const struct test_spec *spec = &run->spec;
+    char test_id[CRYPTO_UUID_SIZE];
+    char time[MR_TIME_TEXT_SIZE];
+    crypto_uuid4_make(test_id);
+    mr_time_format_kore(run->sink.now, time);
+    if (spec->type == NULL) {
+        return mr_buf_printf(out,
+                             "{\"data\":{\"test_id\":\"%s\"},\"id\":\"%s\",\"time\":\"%s\","
+                             "\"type\":\"" EVENT_TEST_TYPE "\",\"source\":\"kore-events\","
+                             "\"dataschema\":\"/schemas/" EVENT_TEST_SCHEMA "/1\","
+                             "\"specversion\":\"1.0\",\"datacontenttype\":\"application/json\"}",
+                             test_id, run->event_id, time);
+    }
+    return mr_buf_printf(out,
+                         "{\"data\":%.*s,\"id\":\"%s\",\"time\":\"%s\",\"type\":\"%.*s\","
+                         "\"source\":\"kore-events\",\"dataschema\":\"%.*s/schemas/%.*s/%u\","
+                         "\"specversion\":\"1.0\",\"datacontenttype\":\"application/json\"}",
+                         MR_FMT(spec->type->example), run->event_id, time, MR_FMT(spec->type->name),
+                         MR_FMT(spec->public_url), MR_FMT(spec->type->schema), spec->type->latest);
+}
+
+static mr_err compose(struct test_run *run) {
+    mr_buf event;
+    mr_buf_init(&event, BODY_MAX);
+    mr_err err = write_event(run, &event);
+    if (mr_is_ok(err)) {
+        /* The sink's fields may point into the envelope: it must live as long as the request. */
+        mr_str envelope = mr_arena_str(&run->arena, mr_buf_view(&event));
+        size_t used;
+        err = mr_str_is_absent(envelope)
+                  ? MR_ERR(MR_E_NOMEM)
+                  : sink_compose(&run->sink, &envelope, 1, BODY_MAX, &run->arena, &used);
+    }
+    mr_buf_done(&event);
+    return err;
+}
+
+/* ---- the report ---- */
+
+static void write_step(json_out *o, const char *name, bool ok, int64_t duration_ns, mr_str detail) {
+    json_out_object(o);
+    json_out_member_c(o, "step", name);
+    json_out_member_bool(o, "ok", ok);
+    json_out_member_i64(o, "duration_ms", duration_ns / MR_NS_PER_MS);
+    json_out_member_str(o, "detail", mr_str_is_absent(detail) ? MR_STR("") : detail);
+    json_out_end(o);
+}
+
+/* What the last step says, and whether the whole went well. */
+struct verdict {
+    bool ok;
+    const char *step;
+    char detail[DETAIL_MAX];
+};
+
+static void judge_answer(const struct http_result *http, struct verdict *verdict) {
+    if (http->status >= 200 && http->status < 300) {
+        verdict->ok = true;
+        snprintf(verdict->detail, sizeof verdict->detail,
+                 "Connection established, test event sent (status %u)", http->status);
+        return;
+    }
+    const char *hint = http->status >= 300 && http->status < 400
+                           ? "redirects are not followed: configure the final URL"
+                       : http->status == 401 || http->status == 403
+                           ? "let requests of this destination in, or check its signature handling"
+                       : http->status == 404 || http->status == 405
+                           ? "check path and method of the URL"
+                           : "see the log of the receiver";
+    snprintf(verdict->detail, sizeof verdict->detail,
+             "The receiver answered %u; any 2xx counts as received. What to do: %s", http->status,
+             hint);
+}
+
+static void write_steps(json_out *o, const struct http_result *http, struct verdict *verdict) {
+    mr_buf text;
+    mr_buf_init(&text, DETAIL_MAX);
+    for (size_t i = 0; i < HTTP_STEP_COUNT; i++) {
+        const struct http_step_report *step = &http->steps[i];
+        if (step->state == HTTP_STEP_SKIPPED) {
+            continue;
+        }
+        bool ok = step->state == HTTP_STEP_OK;
+        mr_buf_reset(&text);
+        mr_ignore(http_result_step_text(http, (enum http_step)i, &text), "a detail may be short");
+        verdict->step = http_step_name((enum http_step)i);
+        if (!ok) {
+            MR_ASSERT(mr_str_to_c(mr_str_slice(mr_buf_view(&text), 0, DETAIL_MAX - 1),
+                                  verdict->detail, sizeof verdict->detail));
+        } else if (i == HTTP_STEP_RESPONSE && http->failure == HTTP_FAIL_NONE) {
+            judge_answer(http, verdict);
+            ok = verdict->ok;
+            mr_buf_reset(&text);
+            mr_ignore(mr_buf_str(&text, mr_str_c(verdict->detail)), "a detail may be short");
+        }
+        write_step(o, verdict->step, ok, step->duration_ns, mr_buf_view(&text));
+    }
+    mr_buf_done(&text);
+}
+
+/* Bytes of others as JSON text: what is not UTF-8 is shown as base64. */
+static void write_bytes(json_out *o, const char *name, mr_str bytes) {
+    if (mr_str_is_utf8(bytes)) {
+        json_out_member_str(o, name, mr_str_is_absent(bytes) ? MR_STR("") : bytes);
+        return;
+    }
+    mr_buf text;
+    mr_buf_init(&text, REPORT_MAX);
+    mr_ignore(mr_base64_encode(bytes, &text), "shown short without memory");
+    char base64_name[40];
+    snprintf(base64_name, sizeof base64_name, "%s_base64", name);
+    json_out_member_str(o, base64_name, mr_buf_view(&text));
+    mr_buf_done(&text);
+}
+
+static void write_exchange(const struct test_run *run, const struct http_result *http,
+                           json_out *o) {
+    const struct model_destination *destination = run->target->destination;
+    json_out_member_object(o, "request");
+    json_out_member_str(o, "method", model_method_name(sink_form_method(run->sink.form)));
+    json_out_member_str(o, "url", destination->webhook.url);
+    json_out_member_c(o, "kore-idempotency-token", run->token);
+    write_bytes(o, "body", mr_buf_view(&run->sink.body));
+    json_out_end(o);
+    if (http == NULL || http->status == 0) {
+        json_out_member_null(o, "response");
+    } else {
+        json_out_member_object(o, "response");
+        json_out_member_u64(o, "status", http->status);
+        json_out_member_array(o, "headers"); /* a list: names may repeat */
+        for (size_t i = 0; i < http->fields.len; i++) {
+            const mr_field *field = &http->fields.ptr[i];
+            if (mr_str_is_utf8(field->name) && mr_str_is_utf8(field->value)) {
+                json_out_object(o);
+                json_out_member_str(o, "name", field->name);
+                json_out_member_str(o, "value", field->value);
+                json_out_end(o);
+            }
+        }
+        json_out_end(o);
+        write_bytes(o, "body", http->body);
+        json_out_end(o);
+    }
+    json_out_member_c(o, "event_id", run->event_id);
+}
+
+static void report(struct test_run *run, const struct http_result *http) {
+    struct verdict verdict = {.ok = false, .step = "address"};
+    mr_buf steps;
+    mr_buf json;
+    mr_buf summary;
+    mr_buf_init(&steps, REPORT_MAX);
+    mr_buf_init(&json, REPORT_MAX);
+    mr_buf_init(&summary, REPORT_MAX);
+    json_out o;
+    json_out_init(&o, &steps);
+    json_out_array(&o);
+    if (http != NULL) {
+        write_steps(&o, http, &verdict);
+    } else {
+        snprintf(verdict.detail, sizeof verdict.detail, "%s", run->why);
+        write_step(&o, verdict.step, false, 0, mr_str_c(verdict.detail));
+    }
+    json_out_end(&o);
+    mr_ignore(json_out_finish(&o), "checked by the whole's finish");
+    json_out_init(&o, &json);
+    json_out_object(&o);
+    json_out_member_bool(&o, "ok", verdict.ok);
+    json_out_member_raw(&o, "steps", mr_buf_view(&steps));
+    write_exchange(run, http, &o);
+    json_out_end(&o);
+    mr_err err = json_out_finish(&o);
+    char date[MR_TIME_TEXT_SIZE];
+    mr_time_format_ms(loop_wall(run->spec.loop), date);
+    json_out_init(&o, &summary);
+    json_out_object(&o);
+    json_out_member_bool(&o, "ok", verdict.ok);
+    json_out_member_c(&o, "step", verdict.step);
+    json_out_member_c(&o, "detail", verdict.detail);
+    json_out_member_c(&o, "date", date);
+    json_out_end(&o);
+    if (mr_is_err(json_out_finish(&o)) || mr_is_err(err)) {
+        mr_buf_reset(&json);
+        mr_buf_reset(&summary);
+    }
+    run->spec.on_done(run->spec.ctx, verdict.ok, mr_buf_view(&json), mr_buf_view(&summary));
+    mr_buf_done(&steps);
+    mr_buf_done(&json);
+    mr_buf_done(&summary);
+    free_run(run);
+}
+
+static void on_sent(struct sink_request *sink, const struct sink_result *result) {
+    report((struct test_run *)(void *)sink, result->http);
+}
+
+static void on_failed(struct loop_task *task) {
+    report(MR_CONTAINER(task, struct test_run, failed), NULL);
+}
+
+mr_err test_event_start(const struct test_spec *spec) {
+    struct test_run *run = MR_NEW(struct test_run);
+    if (run == NULL) {
+        return MR_ERR(MR_E_NOMEM);
+    }
+    run->spec = *spec;
+    run->secret = mr_secret_ref(spec->secret);
+    mr_arena_init(&run->arena, BODY_MAX);
+    mr_buf_init(&run->sink.body, BODY_MAX);
+    loop_task_init(&run->failed, on_failed);
+    crypto_uuid4_make(run->token);
+    crypto_uuid4_make(run->event_id);
+    run->sink.now = loop_wall(spec->loop);
+    run->sink.form = sink_form_of(spec->destination);
+    mr_err err = sink_target_new(spec->env, spec->destination, &run->target);
+    if (mr_is_ok(err)) {
+        err = compose(run);
+    }
+    if (mr_is_err(err)) {
+        free_run(run);
+        return MR_ERR(MR_E_NOMEM);
+    }
+    run->sink.target = run->target;
+    run->sink.secret = &run->secret;
+    run->sink.token = run->token;
+    run->sink.timeout_ms = spec->destination->webhook.timeout_ms;
+    run->sink.is_fresh = true;
+    run->sink.on_done = on_sent;
+    run->why = "could not be sent: too many requests wait for a connection";
+    if (mr_is_err(sink_send(spec->env, &run->sink, &run->why))) {
+        loop_defer(spec->loop, &run->failed);
+    }
+    return MR_OK;
+}
