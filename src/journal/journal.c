@@ -187,10 +187,6 @@ uint64_t journal_start(struct journal *journal) {
     return start;
 }
 
-bool journal_is_whole(struct journal *journal) {
-    return journal_start(journal) == FORMAT_FIRST_POS;
-}
-
 void journal_status(struct journal *journal, struct journal_status *ret_status) {
     struct journal_status status = {
         .state = journal_state(journal),

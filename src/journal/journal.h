@@ -91,8 +91,6 @@ uint64_t journal_epoch(const struct journal *journal);
 const uint8_t *journal_store_id(const struct journal *journal);
 /* Oldest position kept. */
 uint64_t journal_start(struct journal *journal);
-/* Does it still begin with the store's very beginning (nothing was ever trimmed)? */
-bool journal_is_whole(struct journal *journal);
 /* Everything below is durable; the mark at which reading ends. Never moves back. */
 uint64_t journal_durable(const struct journal *journal);
 

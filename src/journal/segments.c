@@ -24,7 +24,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define ZERO_CHUNK (256U * 1024)
+#define ZERO_CHUNK      (256U * 1024)
+#define FILL_SYNC_BYTES (1024U * 1024) /* a multiple of ZERO_CHUNK */
 
 bool segments_path(const struct journal *journal, const char *name, char *path) {
     int n = snprintf(path, SEGMENTS_PATH_SIZE, "%s/%s", journal->dir, name);
@@ -227,10 +228,15 @@ uint64_t segments_end(struct journal *journal, const struct segment *segment) {
 
 /* --- spares ----------------------------------------------------------------------------------- */
 
+/* Synced in pieces: a whole segment at once would hold the device for tens of milliseconds, and the
+ * journal's own syncs behind it. */
 static mr_err fill_spare(struct journal *journal, os_file file, uint8_t *zeros) {
     const struct os_files *files = journal->files;
     uint64_t at = 0;
     while (at < journal->segment_bytes) {
+        if (at > 0 && at % FILL_SYNC_BYTES == 0) {
+            MR_TRY(files->sync(files->ctx, file));
+        }
         uint64_t left = journal->segment_bytes - at;
         struct iovec iov = {.iov_base = zeros,
                             .iov_len = left < ZERO_CHUNK ? (size_t)left : ZERO_CHUNK};

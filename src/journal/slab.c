@@ -3,20 +3,23 @@
  * A slab goes back to its pool from whatever thread dropped the last reference, so the way back is
  * a lock-free stack that only the pool's owner takes from, and takes whole: pushing needs one
  * exchange loop, taking all needs one exchange, and the ABA question does not arise. The owner then
- * keeps a private list. Slabs of the usual size are kept for re-use; larger ones (a unit larger
- * than a group) are freed. No memory is allocated per group once the pool is warm. */
+ * keeps private lists. Slabs come in a few sizes, so that a small group, of which very many are
+ * kept for those who render a little later, does not hold the memory of a large one. Those are kept
+ * for re-use; larger ones (a unit larger than a group) are freed. No memory is allocated per group
+ * once the pool is warm. */
 #include "journal/slab.h"
 
 #include "base/mem.h"
 
 #define RECORDS_AT_FIRST 64U
+#define SIZES            3 /* a sixteenth, a quarter, the whole of slab_bytes */
 
 struct slab_pool {
     size_t slab_bytes;
     size_t bytes_max;
     _Atomic(struct slab *) returned; /* any thread pushes, the owner takes all */
     /* owner only */
-    struct slab *ready;
+    struct slab *ready[SIZES];
     size_t bytes_out; /* of slabs that are not in `ready` */
 };
 
@@ -73,6 +76,19 @@ static void slab_free(struct slab *slab) {
     mr_free(slab);
 }
 
+static size_t size_bytes(const struct slab_pool *pool, size_t size) {
+    return pool->slab_bytes >> (2 * (SIZES - 1 - size));
+}
+
+/* The smallest size that holds so many bytes; SIZES where none does. */
+static size_t size_of(const struct slab_pool *pool, size_t bytes) {
+    size_t size = 0;
+    while (size < SIZES && size_bytes(pool, size) < bytes) {
+        size++;
+    }
+    return size;
+}
+
 /* Takes back what others returned. */
 static void pool_collect(struct slab_pool *pool) {
     struct slab *slab = atomic_exchange_explicit(&pool->returned, NULL, memory_order_acquire);
@@ -80,9 +96,10 @@ static void pool_collect(struct slab_pool *pool) {
         struct slab *next = slab->next;
         MR_ASSERT(pool->bytes_out >= slab->capacity);
         pool->bytes_out -= slab->capacity;
-        if (slab->capacity == pool->slab_bytes) {
-            slab->next = pool->ready;
-            pool->ready = slab;
+        size_t size = size_of(pool, slab->capacity);
+        if (size < SIZES) {
+            slab->next = pool->ready[size];
+            pool->ready[size] = slab;
         } else {
             slab_free(slab);
         }
@@ -96,10 +113,12 @@ void slab_pool_free(struct slab_pool *pool) {
     }
     pool_collect(pool);
     MR_ASSERT(pool->bytes_out == 0);
-    while (pool->ready != NULL) {
-        struct slab *slab = pool->ready;
-        pool->ready = slab->next;
-        slab_free(slab);
+    for (size_t size = 0; size < SIZES; size++) {
+        while (pool->ready[size] != NULL) {
+            struct slab *slab = pool->ready[size];
+            pool->ready[size] = slab->next;
+            slab_free(slab);
+        }
     }
     mr_free(pool);
 }
@@ -123,13 +142,14 @@ static struct slab *slab_make(struct slab_pool *pool, size_t capacity) {
 
 mr_err slab_pool_take(struct slab_pool *pool, size_t bytes, struct slab **ret_slab) {
     pool_collect(pool);
-    size_t capacity = bytes > pool->slab_bytes ? bytes : pool->slab_bytes;
+    size_t size = size_of(pool, bytes);
+    size_t capacity = size < SIZES ? size_bytes(pool, size) : bytes;
     if (pool->bytes_out > 0 && pool->bytes_out + capacity > pool->bytes_max) {
         return MR_ERR(MR_E_AGAIN);
     }
-    struct slab *slab = capacity == pool->slab_bytes ? pool->ready : NULL;
+    struct slab *slab = size < SIZES ? pool->ready[size] : NULL;
     if (slab != NULL) {
-        pool->ready = slab->next;
+        pool->ready[size] = slab->next;
     } else {
         slab = slab_make(pool, capacity);
         if (slab == NULL) {

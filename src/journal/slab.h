@@ -68,7 +68,8 @@ static inline mr_str slab_body(const struct slab *slab, const struct slab_entry 
 
 /* --- the writer's side ------------------------------------------------------------------------ */
 
-/* Slabs of slab_bytes each are kept for re-use; at most bytes_max are out at a time. */
+/* Slabs of slab_bytes, a quarter and a sixteenth of it are kept for re-use; at most bytes_max are
+ * out at a time. */
 mr_err slab_pool_new(size_t slab_bytes, size_t bytes_max, struct slab_pool **ret_pool);
 /* All slabs must be back. NULL is fine. */
 void slab_pool_free(struct slab_pool *pool);

@@ -1,0 +1,13 @@
+/* What the two files of record forms share: lists of positions inside a body. Private to them. */
+#ifndef MR_LEDGER_RECORD_PARTS_H
+#define MR_LEDGER_RECORD_PARTS_H
+
+#include "ledger/record.h"
+
+/* Writes the list (at most RECORD_POSITIONS_BYTES(n)); returns its length. */
+size_t record_positions_put(uint8_t *at, const uint64_t *positions, uint32_t n);
+/* Walks a list of n at *at, advances *at behind it. LEDGER_E_RECORD. */
+mr_err record_positions_take(const uint8_t **at, const uint8_t *end, uint32_t n,
+                             struct record_positions *ret_positions);
+
+#endif
