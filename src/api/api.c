@@ -1,0 +1,514 @@
+/* Routing, rights, calls and answers.
+ *
+ * Every request takes the same way: the route table (auth/rights.h) gives resource and access; the
+ * caller's token is checked through the worker's cache and against the snapshot; then the handler
+ * runs. Handlers that change or read the store hand a job to the control thread and answer when it
+ * comes back; a client that went away meanwhile costs nothing but the job.
+ *
+ * Everything that is refused, here or in the HTTP engine, has the one JSON shape of errors. */
+#include "api/call.h"
+
+#include "api/ingest.h"
+#include "base/mem.h"
+#include "base/num.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define AUTH_CACHE_ENTRIES 4096
+#define FIELDS_MAX         16
+#define DENIED_MESSAGE     "User is not authorized to access this resource with an explicit deny"
+#define DENIED_MEMBER      "\"error\":\"Invalid or expired token\""
+
+const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
+    [AUTH_ROUTE_TOKEN] = {API_BODY_MAX, api_token},
+    [AUTH_ROUTE_JWKS] = {0, api_jwks},
+    [AUTH_ROUTE_DESTINATIONS_LIST] = {0, api_destinations_list},
+    [AUTH_ROUTE_DESTINATIONS_CREATE] = {API_BODY_MAX, api_destinations_create},
+    [AUTH_ROUTE_DESTINATION_GET] = {0, api_destination_get},
+    [AUTH_ROUTE_DESTINATION_PATCH] = {API_BODY_MAX, api_destination_patch},
+    [AUTH_ROUTE_DESTINATION_DELETE] = {0, api_destination_delete},
+    [AUTH_ROUTE_DESTINATION_TEST] = {API_BODY_MAX, api_destination_test},
+    [AUTH_ROUTE_DESTINATION_DISCARD] = {API_BODY_MAX, api_destination_discard},
+    [AUTH_ROUTE_DESTINATION_SIGNING_SECRET] = {API_BODY_MAX, api_destination_signing_secret},
+    [AUTH_ROUTE_DESTINATION_METRICS] = {0, api_destination_metrics},
+    [AUTH_ROUTE_RULES_LIST] = {0, api_rules_list},
+    [AUTH_ROUTE_RULES_CREATE] = {API_BODY_MAX, api_rules_create},
+    [AUTH_ROUTE_RULE_GET] = {0, api_rule_get},
+    [AUTH_ROUTE_RULE_PATCH] = {API_BODY_MAX, api_rule_patch},
+    [AUTH_ROUTE_RULE_DELETE] = {0, api_rule_delete},
+    [AUTH_ROUTE_SECRETS_LIST] = {0, api_secrets_list},
+    [AUTH_ROUTE_SECRETS_CREATE] = {API_BODY_MAX, api_secrets_create},
+    [AUTH_ROUTE_SECRET_PATCH] = {API_BODY_MAX, api_secret_patch},
+    [AUTH_ROUTE_DEAD_LETTERS_LIST] = {0, api_dead_letters_list},
+    [AUTH_ROUTE_DEAD_LETTER_GET] = {0, api_dead_letter_get},
+    [AUTH_ROUTE_DEAD_LETTERS_REDRIVE] = {API_BODY_MAX, api_dead_letters_redrive},
+    [AUTH_ROUTE_TAIL] = {0, api_tail},
+    [AUTH_ROUTE_PING] = {0, api_ping},
+    [AUTH_ROUTE_SCHEMA_GET] = {0, api_schema_get},
+    [AUTH_ROUTE_ERROR_PAGE] = {0, api_error_page_get},
+    [AUTH_ROUTE_HEALTHZ] = {0, api_healthz},
+    [AUTH_ROUTE_READYZ] = {0, api_readyz},
+    [AUTH_ROUTE_METRICS] = {0, api_metrics},
+};
+
+/* ---- answers ---- */
+
+static size_t common_fields(const struct api_call *call, mr_field *fields) {
+    size_t n = 0;
+    fields[n++] = (mr_field){MR_STR("access-control-allow-origin"), MR_STR("*")};
+    fields[n++] = (mr_field){MR_STR("x-request-id"), mr_str_c(call->request_id)};
+    if (call->etag[0] != '\0') {
+        fields[n++] = (mr_field){MR_STR("etag"), mr_str_c(call->etag)};
+    }
+    if (!mr_str_is_absent(call->location)) {
+        fields[n++] = (mr_field){MR_STR("location"), call->location};
+    }
+    return n;
+}
+
+void api_answer_as(struct api_call *call, mr_str content_type, const mr_field *extra, size_t n) {
+    if (call->ex == NULL) {
+        return;
+    }
+    mr_field fields[FIELDS_MAX];
+    size_t n_fields = common_fields(call, fields);
+    if (call->out.len > 0) {
+        fields[n_fields++] = (mr_field){MR_STR("content-type"), content_type};
+    }
+    MR_ASSERT(n_fields + n <= FIELDS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        fields[n_fields++] = extra[i];
+    }
+    struct http_exchange *ex = call->ex;
+    call->ex = NULL;
+    ex->user = NULL;
+    http_exchange_answer(ex, call->status, fields, n_fields, mr_buf_view(&call->out));
+    api_call_release(call);
+}
+
+void api_answer(struct api_call *call) {
+    const mr_field no_store = {MR_STR("cache-control"), MR_STR("no-store")};
+    api_answer_as(call, MR_STR("application/json"), &no_store, 1);
+}
+
+static void refuse_text(struct api_call *call, int status, uint32_t code, mr_str message,
+                        mr_str members, int retry_after_s) {
+    if (call->ex == NULL) {
+        return;
+    }
+    mr_buf_reset(&call->out);
+    call->status = status;
+    call->etag[0] = '\0';
+    call->location = MR_STR_NONE;
+    if (mr_is_err(
+            api_error_write(call->api->public_url, status, code, message, members, &call->out))) {
+        mr_buf_reset(&call->out);
+    }
+    mr_field extra[4];
+    size_t n = 0;
+    extra[n++] = (mr_field){MR_STR("cache-control"), MR_STR("no-store")};
+    char seconds[16];
+    if (retry_after_s > 0 || status == 503 || status == 429) {
+        int len = snprintf(seconds, sizeof seconds, "%d", retry_after_s > 0 ? retry_after_s : 1);
+        extra[n++] = (mr_field){MR_STR("retry-after"), mr_str_of(seconds, (size_t)len)};
+    }
+    if (status == 401) {
+        extra[n++] = (mr_field){MR_STR("www-authenticate"), MR_STR("Bearer")};
+    }
+    api_answer_as(call, MR_STR("application/json"), extra, n);
+}
+
+void api_refuse(struct api_call *call, int status, uint32_t code, const char *format, ...) {
+    char message[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    refuse_text(call, status, code, mr_str_c(message), MR_STR_NONE, 0);
+}
+
+void api_refuse_with(struct api_call *call, const struct refusal *refusal) {
+    refuse_text(call, refusal->status, (uint32_t)refusal->code, mr_str_c(refusal->message),
+                MR_STR_NONE, refusal->retry_after_s);
+}
+
+void api_refuse_memory(struct api_call *call) {
+    api_refuse(call, 503, 20503, "could not answer: out of memory; try again");
+}
+
+/* ---- calls ---- */
+
+void api_call_hold(struct api_call *call) {
+    call->holds++;
+}
+
+void api_call_release(struct api_call *call) {
+    MR_ASSERT(call->holds > 0);
+    if (--call->holds > 0) {
+        return;
+    }
+    call->api->calls--;
+    mr_buf_done(&call->out);
+    mr_buf_done(&call->stored);
+    mr_arena_done(&call->arena);
+    mr_free(call);
+}
+
+static bool is_visible_ascii(mr_str text) {
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] < 0x21 || text.ptr[i] > 0x7e) {
+            return false;
+        }
+    }
+    return text.len > 0;
+}
+
+void api_request_id_make(struct api *api, const struct http_exchange *ex,
+                         char out[static API_REQUEST_ID_MAX + 1]) {
+    mr_str given = mr_fields_find(ex->fields, MR_STR("x-request-id"));
+    if (given.len <= API_REQUEST_ID_MAX && is_visible_ascii(given)) {
+        MR_ASSERT(mr_str_to_c(given, out, API_REQUEST_ID_MAX + 1));
+        return;
+    }
+    snprintf(out, API_REQUEST_ID_MAX + 1, "req_%llx%08llx",
+             (unsigned long long)(loop_wall(api->loop).ns / 1000),
+             (unsigned long long)(++api->request_serial & 0xffffffffu));
+}
+
+static struct api_call *call_new(struct api *api, struct http_exchange *ex) {
+    struct api_call *call = MR_NEW(struct api_call);
+    if (call == NULL) {
+        return NULL;
+    }
+    call->api = api;
+    call->ex = ex;
+    call->holds = 1;
+    call->status = 200;
+    mr_arena_init(&call->arena, API_ARENA_MAX);
+    mr_buf_init(&call->out, API_ANSWER_MAX);
+    mr_buf_init(&call->stored, API_ANSWER_MAX);
+    api_request_id_make(api, ex, call->request_id);
+    ex->user = call;
+    api->calls++;
+    return call;
+}
+
+/* Copies what the call needs of the request, because it may outlast the exchange. */
+static bool call_fill(struct api_call *call, const struct auth_route_match *match) {
+    const struct http_exchange *ex = call->ex;
+    call->route = match->route;
+    bool whole = true;
+    const struct {
+        mr_str *to;
+        mr_str from;
+    } copies[] = {
+        {&call->path, ex->path},
+        {&call->query, ex->query},
+        {&call->params[0], match->n_params > 0 ? match->params[0] : MR_STR_NONE},
+        {&call->params[1], match->n_params > 1 ? match->params[1] : MR_STR_NONE},
+        {&call->content_type, mr_fields_find(ex->fields, MR_STR("content-type"))},
+        {&call->if_match, mr_fields_find(ex->fields, MR_STR("if-match"))},
+        {&call->idempotency_key, mr_fields_find(ex->fields, MR_STR("idempotency-key"))},
+    };
+    for (size_t i = 0; i < sizeof copies / sizeof copies[0]; i++) {
+        if (!mr_str_is_absent(copies[i].from)) {
+            *copies[i].to = mr_arena_str(&call->arena, copies[i].from);
+            whole = whole && !mr_str_is_absent(*copies[i].to);
+        }
+    }
+    return whole;
+}
+
+/* ---- rights ---- */
+
+enum api_verdict api_check_caller(struct api *api, const struct http_exchange *ex,
+                                  enum auth_route route, struct api_caller *ret_caller) {
+    mr_str token = auth_bearer_of(mr_fields_find(ex->fields, MR_STR("authorization")));
+    if (mr_str_is_absent(token)) {
+        return API_NO_TOKEN;
+    }
+    const struct auth_claims *claims;
+    const struct model_account *account;
+    const struct model_client *client;
+    int64_t now_s = loop_wall(api->loop).ns / MR_NS_PER_S;
+    if (mr_is_err(
+            auth_cache_check(api->cache, snapshot_keyring(api->snapshot), token, now_s, &claims)) ||
+        mr_is_err(snapshot_check_claims(api->snapshot, claims, &account, &client)) ||
+        !auth_route_allows(route, &claims->scopes)) {
+        return API_DENIED;
+    }
+    *ret_caller = (struct api_caller){account, client, claims};
+    return API_ALLOWED;
+}
+
+/* False: refused, the call is answered. */
+static bool check_rights(struct api_call *call) {
+    const struct auth_route_info *info = auth_route_info(call->route);
+    if (info->resource == AUTH_RES_NONE) {
+        return true;
+    }
+    struct api_caller caller;
+    switch (api_check_caller(call->api, call->ex, call->route, &caller)) {
+    case API_NO_TOKEN:
+        api_refuse(call, 401, api_error_code_of(info->errors, 401),
+                   "an access token is required: Authorization: Bearer …");
+        return false;
+    case API_DENIED:
+        refuse_text(call, 403, api_error_code_of(info->errors, 403), MR_STR(DENIED_MESSAGE),
+                    MR_STR(DENIED_MEMBER), 0);
+        return false;
+    case API_ALLOWED:
+        break;
+    }
+    call->account = caller.account->object.number;
+    call->client = caller.client->object.number;
+    call->scopes = caller.claims->scopes;
+    call->account_id = mr_arena_str(&call->arena, mr_str_c(caller.account->object.id));
+    if (mr_str_is_absent(call->account_id)) {
+        api_refuse_memory(call);
+        return false;
+    }
+    return true;
+}
+
+/* ---- the handler of the HTTP server ---- */
+
+static void answer_options(struct api_call *call, const struct auth_route_match *match) {
+    mr_buf methods;
+    mr_buf_init(&methods, 256);
+    if (mr_is_err(auth_route_methods(call->ex->path, &methods))) {
+        mr_buf_reset(&methods);
+    }
+    call->status = match->errors == AUTH_ERRORS_TOKEN ? 200 : 204;
+    const mr_field fields[] = {
+        {MR_STR("allow"), mr_buf_view(&methods)},
+        {MR_STR("access-control-allow-methods"), mr_buf_view(&methods)},
+        {MR_STR("access-control-allow-headers"),
+         MR_STR("authorization, content-type, idempotency-key, if-match, x-request-id, "
+                "ce-specversion, ce-id, ce-source, ce-type, ce-time, ce-subject, ce-dataschema")},
+        {MR_STR("access-control-expose-headers"),
+         MR_STR("etag, location, retry-after, x-request-id")},
+        {MR_STR("access-control-max-age"), MR_STR("86400")},
+    };
+    api_answer_as(call, MR_STR("text/plain"), fields, sizeof fields / sizeof fields[0]);
+    mr_buf_done(&methods);
+}
+
+static void refuse_route(struct api_call *call, const struct auth_route_match *match) {
+    if (!match->path_known) {
+        api_refuse(call, 404, api_error_code_of(match->errors, 404),
+                   "there is no such address here");
+        return;
+    }
+    mr_buf text;
+    mr_buf_init(&text, 256);
+    bool whole = mr_is_ok(auth_route_methods(call->ex->path, &text));
+    mr_str methods = whole ? mr_arena_str(&call->arena, mr_buf_view(&text)) : MR_STR_NONE;
+    mr_buf_done(&text);
+    if (mr_is_err(api_error_write(call->api->public_url, 405, api_error_code_of(match->errors, 405),
+                                  MR_STR("this method is not one of this address"), MR_STR_NONE,
+                                  &call->out))) {
+        api_refuse_memory(call);
+        return;
+    }
+    call->status = 405;
+    const mr_field allow = {MR_STR("allow"), methods};
+    api_answer_as(call, MR_STR("application/json"), &allow, mr_str_is_absent(methods) ? 0 : 1);
+}
+
+static void on_head(void *ctx, struct http_exchange *ex) {
+    struct api *api = ctx;
+    mr_metric_add(api->metrics, MR_METRIC_HTTP_REQUESTS, 1);
+    struct auth_route_match match = auth_route_find(ex->method_text, ex->path);
+    if (match.found && match.route == AUTH_ROUTE_EVENTS_PUBLISH && !api->metrics_open) {
+        ingest_on_head(api->ingest, ex);
+        return;
+    }
+    struct api_call *call = call_new(api, ex);
+    if (call == NULL) {
+        http_exchange_answer_and_close(ex, 503, NULL, 0, MR_STR_NONE);
+        return;
+    }
+    bool hidden = api->metrics_open && (!match.found || match.route != AUTH_ROUTE_METRICS);
+    if (!hidden && (match.path_known || match.found) &&
+        mr_str_eq(ex->method_text, MR_STR("OPTIONS"))) {
+        answer_options(call, &match);
+        return;
+    }
+    if (hidden) {
+        match.path_known = false;
+    }
+    if (hidden || !match.found) {
+        refuse_route(call, &match);
+        return;
+    }
+    if (!call_fill(call, &match)) {
+        api_refuse_memory(call);
+        return;
+    }
+    if (!check_rights(call)) {
+        return;
+    }
+    const struct api_handler *handler = &api_handlers[match.route];
+    MR_ASSERT(handler->run != NULL);
+    if (handler->body_max > 0) {
+        http_exchange_want_body(ex, handler->body_max);
+    } else {
+        handler->run(call);
+    }
+}
+
+static void on_body(void *ctx, struct http_exchange *ex, mr_str body) {
+    struct api *api = ctx;
+    if (ingest_owns(api->ingest, ex)) {
+        ingest_on_body(api->ingest, ex, body);
+        return;
+    }
+    struct api_call *call = ex->user;
+    call->body = mr_arena_str(&call->arena, body);
+    if (mr_str_is_absent(call->body)) {
+        api_refuse_memory(call);
+        return;
+    }
+    api_handlers[call->route].run(call);
+}
+
+static void on_end(void *ctx, struct http_exchange *ex) {
+    struct api *api = ctx;
+    if (ingest_owns(api->ingest, ex)) {
+        ingest_on_end(api->ingest, ex);
+        return;
+    }
+    if (tail_owns(api->tail, ex)) {
+        tail_on_end(api->tail, ex);
+        return;
+    }
+    struct api_call *call = ex->user;
+    if (call != NULL) {
+        call->ex = NULL;
+        ex->user = NULL;
+        api_call_release(call);
+    }
+}
+
+static void on_drain(void *ctx, struct http_exchange *ex) {
+    struct api *api = ctx;
+    if (tail_owns(api->tail, ex)) {
+        tail_on_drain(api->tail, ex);
+    }
+}
+
+static mr_str on_refuse(void *ctx, int status, const char *reason, mr_buf *body) {
+    struct api *api = ctx;
+    mr_metric_add(api->metrics, MR_METRIC_HTTP_REFUSED, 1);
+    mr_ignore(api_error_write(api->public_url, status, api_error_code_of(AUTH_ERRORS_PLAIN, status),
+                              mr_str_c(reason), MR_STR_NONE, body),
+              "without memory the refusal has no body");
+    return MR_STR("application/json");
+}
+
+const struct http_handler api_http_handler = {.on_head = on_head,
+                                              .on_body = on_body,
+                                              .on_end = on_end,
+                                              .on_drain = on_drain,
+                                              .refuse = on_refuse};
+
+/* ---- jobs ---- */
+
+static struct api_call *call_of_job(struct control_job *job) {
+    return MR_CONTAINER(job, struct api_call, job);
+}
+
+static struct idempotency_call idempotency_of(const struct api_call *call) {
+    return (struct idempotency_call){.account = call->account,
+                                     .client = call->client,
+                                     .route = call->path,
+                                     .key = call->idempotency_key,
+                                     .request_body = call->body};
+}
+
+/* Control thread. */
+static mr_err run_job(struct control *control, struct control_job *job) {
+    struct api_call *call = call_of_job(job);
+    const struct auth_route_info *info = auth_route_info(call->route);
+    bool keyed = !mr_str_is_absent(call->idempotency_key) &&
+                 mr_str_eq(info->method, MR_STR("POST")) && info->resource != AUTH_RES_NONE &&
+                 call->route != AUTH_ROUTE_DESTINATION_TEST;
+    if (!keyed) {
+        return call->work(control, call);
+    }
+    struct idempotency_call key = idempotency_of(call);
+    struct idempotency_answer answer;
+    bool found;
+    mr_wall now = call->now;
+    MR_TRY(idempotency_find(control, &key, now, &call->arena, &found, &answer, &job->refusal));
+    if (found) {
+        call->is_repeated = true;
+        call->status = answer.status;
+        call->location = answer.location;
+        return mr_buf_str(&call->out, answer.body);
+    }
+    MR_TRY(call->work(control, call));
+    const mr_buf *kept = call->stored.len > 0 ? &call->stored : &call->out;
+    answer = (struct idempotency_answer){
+        .status = call->status, .body = mr_buf_view(kept), .location = call->location};
+    return idempotency_store(control, &key, now, &answer, &job->refusal);
+}
+
+static void job_done(struct control_job *job) {
+    struct api_call *call = call_of_job(job);
+    if (mr_is_err(job->err)) {
+        if (job->refusal.status != 0) {
+            api_refuse_with(call, &job->refusal);
+        } else {
+            api_refuse_memory(call);
+        }
+    } else if (call->after != NULL && !call->is_repeated) {
+        call->after(call);
+    } else {
+        api_answer(call);
+    }
+    api_call_release(call);
+}
+
+void api_submit(struct api_call *call,
+                mr_err (*work)(struct control *control, struct api_call *call),
+                void (*after)(struct api_call *call)) {
+    call->work = work;
+    call->after = after;
+    call->now = loop_wall(call->api->loop);
+    call->job = (struct control_job){
+        .run = run_job, .done = job_done, .reply_to = loop_mailbox(call->api->loop)};
+    api_call_hold(call);
+    control_submit(call->api->control, &call->job);
+}
+
+/* ---- life ---- */
+
+mr_err api_init(struct api *api, struct snapshot *snapshot) {
+    MR_TRY(auth_cache_new(AUTH_CACHE_ENTRIES, &api->cache));
+    mr_err err = ingest_new(api, &api->ingest);
+    if (mr_is_err(err)) {
+        auth_cache_free(api->cache);
+        api->cache = NULL;
+        return err;
+    }
+    api->snapshot = snapshot_ref(snapshot);
+    return MR_OK;
+}
+
+void api_done(struct api *api) {
+    ingest_free(api->ingest);
+    auth_cache_free(api->cache);
+    snapshot_unref(api->snapshot);
+    api->ingest = NULL;
+    api->cache = NULL;
+    api->snapshot = NULL;
+}
+
+void api_adopt(struct api *api, struct snapshot *snapshot) {
+    struct snapshot *old = api->snapshot;
+    api->snapshot = snapshot_ref(snapshot);
+    snapshot_unref(old);
+}

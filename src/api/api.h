@@ -1,0 +1,98 @@
+/* The HTTP API of one worker: finds the route, checks the caller's rights against the one table,
+ * reads the body, runs the handler, answers errors in one shape. Serves POST /v1/events itself on
+ * the hot path (ingest.h), everything else through struct api_call (call.h). */
+#ifndef MR_API_API_H
+#define MR_API_API_H
+
+#include "api/rate.h"
+#include "auth/cache.h"
+#include "control/jobs.h"
+#include "dispatch/shard.h"
+#include "dispatch/tail.h"
+#include "dispatch/test_event.h"
+#include "http/exchange.h"
+#include "event/event.h"
+#include "http/server.h"
+#include "ledger/keeper.h"
+#include "model/catalogue.h"
+
+struct ingest;
+
+/* What the program tells the API about itself; called on the worker's thread. */
+struct api_program {
+    void *ctx;
+    /* Appends /metrics in Prometheus' text form. */
+    mr_err (*metrics)(void *ctx, mr_buf *out);
+    /* Why the program is not ready, or NULL where it is. */
+    const char *(*not_ready)(void *ctx);
+};
+
+/* One per worker. What it points to outlives it. */
+struct api {
+    /* given */
+    struct loop *loop;
+    struct control *control;
+    struct keeper *keeper;
+    struct shard *shard;
+    struct shard *const *shards; /* of all workers, by index; only mail goes to the others */
+    struct payload_readers *readers;
+    const struct sink_env *sink; /* of this worker, for tests */
+    struct test_limits *test_limits;
+    struct tail *tail;
+    const struct catalogue *catalogue;
+    struct writer *writer;
+    struct rate_table *rates; /* of all workers */
+    struct siphash_key store_key;
+    struct event_limits limits;
+    const mr_str *aliases; /* of dataschema */
+    size_t n_aliases;
+    uint64_t queue_bytes_max; /* events of this worker on their way into the journal */
+    uint64_t queue_events_max;
+    void (*pause)(void *ctx, bool is_paused); /* back-pressure on this worker's servers */
+    void *pause_ctx;
+    size_t n_workers;
+    mr_str public_url;    /* without a slash at its end */
+    mr_str metrics_token; /* absent: /metrics is not served here */
+    bool metrics_open;    /* this listener serves /metrics alone, without a token */
+    struct api_program program;
+    const mr_log *log;
+    mr_metrics *metrics;
+    /* own */
+    struct snapshot *snapshot; /* a reference */
+    struct auth_cache *cache;
+    struct ingest *ingest;
+    uint64_t request_serial;
+    uint32_t calls; /* alive */
+};
+
+/* Fills in what is its own; the given fields must be set. Takes a reference of snapshot.
+ * MR_E_NOMEM. */
+mr_err api_init(struct api *api, struct snapshot *snapshot);
+/* No exchange may be open. */
+void api_done(struct api *api);
+/* A new snapshot; takes a reference of its own. */
+void api_adopt(struct api *api, struct snapshot *snapshot);
+
+/* Whether the caller may call the route; API_ALLOWED fills *ret_caller (valid for this turn). */
+enum api_verdict {
+    API_ALLOWED = 0,
+    API_NO_TOKEN,
+    API_DENIED,
+};
+struct api_caller {
+    const struct model_account *account;
+    const struct model_client *client;
+    const struct auth_claims *claims;
+};
+enum api_verdict api_check_caller(struct api *api, const struct http_exchange *ex,
+                                  enum auth_route route, struct api_caller *ret_caller);
+
+/* The request's X-Request-ID where it is fit, else a new one. */
+#define API_REQUEST_ID_MAX 128
+void api_request_id_make(struct api *api, const struct http_exchange *ex,
+                         char out[static API_REQUEST_ID_MAX + 1]);
+
+/* The table for http_server_new; ctx is the api. */
+extern const struct http_handler api_http_handler;
+
+#endif

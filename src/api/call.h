@@ -1,0 +1,133 @@
+/* One call of the API on its way: route, caller, body, answer. The room's own header: api.c makes
+ * calls, the other files hold one handler per route.
+ *
+ * A call lives on the heap because it may outlast its exchange: while a job of the control thread
+ * or a question to the keeper is under way (holds > 0) its memory stays, even where the client is
+ * gone.
+ *
+ * All on the worker's thread but `work`, which runs on the control thread. */
+#ifndef MR_API_CALL_H
+#define MR_API_CALL_H
+
+#include "api/api.h"
+#include "api/errors.h"
+#include "auth/cache.h"
+#include "control/idempotency.h"
+#include "control/clients.h"
+#include "control/jobs.h"
+#include "http/exchange.h"
+
+#define API_BODY_MAX   ((size_t)1 << 20) /* of a call that is not events */
+#define API_ARENA_MAX  ((size_t)16 << 20)
+#define API_ANSWER_MAX ((size_t)32 << 20)
+#define API_QUERY_MAX  16
+
+struct api_call {
+    struct api *api;
+    struct http_exchange *ex; /* NULL once the client is gone or was answered */
+    uint32_t holds;           /* exchange, job, question: freed at 0 */
+    enum auth_route route;
+    mr_arena arena;
+    mr_str params[AUTH_ROUTE_PARAMS_MAX];
+    mr_str path;
+    mr_str query;
+    mr_str body;
+    mr_str content_type;
+    mr_str if_match;
+    mr_str idempotency_key;
+    char request_id[API_REQUEST_ID_MAX + 1];
+    /* the caller */
+    uint32_t account;
+    uint32_t client;
+    mr_str account_id;
+    struct auth_scopes scopes;
+    /* the answer */
+    int status;
+    mr_buf out;
+    mr_str location;
+    char etag[CONTROL_ETAG_SIZE];
+    mr_buf stored;    /* body kept under the Idempotency-Key where it is not `out`; len 0: `out` */
+    bool is_repeated; /* the answer was found under the Idempotency-Key */
+    /* the work */
+    struct control_job job;
+    mr_wall now; /* of the submission */
+    mr_err (*work)(struct control *control, struct api_call *call);
+    void (*after)(struct api_call *call); /* NULL: answer with status and out */
+    void *user;                           /* the handler's, in arena */
+};
+
+/* The body of a route's calls; 0: none is read. */
+struct api_handler {
+    size_t body_max;
+    void (*run)(struct api_call *call);
+};
+extern const struct api_handler api_handlers[AUTH_ROUTE_COUNT];
+
+/* Answers with call->status, call->out as JSON, ETag, Location. The call must not be used after it
+ * unless the caller has a hold. */
+void api_answer(struct api_call *call);
+/* As api_answer with a content type and further fields. */
+void api_answer_as(struct api_call *call, mr_str content_type, const mr_field *fields, size_t n);
+/* Refuses; message is text for people. */
+void api_refuse(struct api_call *call, int status, uint32_t code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void api_refuse_with(struct api_call *call, const struct refusal *refusal);
+/* Without memory: 503. */
+void api_refuse_memory(struct api_call *call);
+
+void api_call_hold(struct api_call *call);
+void api_call_release(struct api_call *call);
+
+/* Runs call->work on the control thread in a transaction, then `after` (or the answer) here. With
+ * an Idempotency-Key on a POST, a repeated call gets the first answer. */
+void api_submit(struct api_call *call,
+                mr_err (*work)(struct control *control, struct api_call *call),
+                void (*after)(struct api_call *call));
+
+/* Takes the query's parameters by name (decoded, in arena; absent where not sent). False: refused,
+ * the call is answered: an unknown parameter (20001), one sent twice or a bad escape (20400), an
+ * account_id that is not the caller's (404). */
+bool api_query_take(struct api_call *call, const char *const *names, mr_str *values, size_t n);
+/* The URL of this call without page_number and page_size, for lists. In arena. */
+mr_str api_list_url(struct api_call *call);
+/* False: refused. */
+bool api_page_take(struct api_call *call, mr_str size, mr_str number, struct control_page *ret);
+/* False: the content type is not JSON (415, answered). An absent one counts as JSON. */
+bool api_require_json(struct api_call *call);
+/* Percent-decoding, '+' as space where is_form; absent on a bad escape or without memory. */
+mr_str api_percent_decode(mr_arena *arena, mr_str text, bool is_form);
+/* The value of a form's member, decoded; *ret_count how often it stands there. */
+mr_str api_form_find(mr_arena *arena, mr_str form, mr_str name, size_t *ret_count);
+
+/* Handlers of routes, by file. */
+void api_token(struct api_call *call);
+void api_destinations_list(struct api_call *call);
+void api_destinations_create(struct api_call *call);
+void api_destination_get(struct api_call *call);
+void api_destination_patch(struct api_call *call);
+void api_destination_delete(struct api_call *call);
+void api_destination_test(struct api_call *call);
+void api_destination_discard(struct api_call *call);
+void api_destination_signing_secret(struct api_call *call);
+void api_destination_metrics(struct api_call *call);
+void api_rules_list(struct api_call *call);
+void api_rules_create(struct api_call *call);
+void api_rule_get(struct api_call *call);
+void api_rule_patch(struct api_call *call);
+void api_rule_delete(struct api_call *call);
+void api_secrets_list(struct api_call *call);
+void api_secrets_create(struct api_call *call);
+void api_secret_patch(struct api_call *call);
+void api_dead_letters_list(struct api_call *call);
+void api_dead_letter_get(struct api_call *call);
+void api_dead_letters_redrive(struct api_call *call);
+void api_tail(struct api_call *call);
+void api_ping(struct api_call *call);
+void api_jwks(struct api_call *call);
+void api_schema_get(struct api_call *call);
+void api_error_page_get(struct api_call *call);
+void api_healthz(struct api_call *call);
+void api_readyz(struct api_call *call);
+void api_metrics(struct api_call *call);
+
+#endif

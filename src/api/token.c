@@ -1,0 +1,119 @@
+/* The token endpoint (KORE's token document; RFC 6749 §4.4) and the keys that verify tokens. */
+#include "api/call.h"
+
+#include "crypto/secret.h"
+#include "json/write.h"
+
+/* What a token call asks. */
+struct token_ask {
+    mr_str client_id;
+    mr_str client_secret;
+};
+
+/* {"error","error_description"} for wrong credentials, {"code","message","error"} for the rest. */
+static void refuse_token(struct api_call *call, int status, const char *error,
+                         const char *message) {
+    mr_buf_reset(&call->out);
+    json_out o;
+    json_out_init(&o, &call->out);
+    json_out_object(&o);
+    if (status == 401) {
+        json_out_member_c(&o, "error", error);
+        json_out_member_c(&o, "error_description", message);
+    } else {
+        json_out_member_i64(&o, "code", status);
+        json_out_member_c(&o, "message", message);
+        json_out_member_c(&o, "error", error);
+    }
+    json_out_end(&o);
+    if (mr_is_err(json_out_finish(&o))) {
+        mr_buf_reset(&call->out);
+    }
+    call->status = status;
+    const mr_field fields[] = {{MR_STR("cache-control"), MR_STR("no-store")},
+                               {MR_STR("retry-after"), MR_STR("1")}};
+    api_answer_as(call, MR_STR("application/json"), fields, status == 503 ? 2 : 1);
+}
+
+static mr_err issue(struct control *control, struct api_call *call) {
+    struct token_ask *ask = call->user;
+    struct client_token token;
+    MR_TRY(clients_issue_token(control, ask->client_id, ask->client_secret, call->now, &call->arena,
+                               &token, &call->job.refusal));
+    return client_token_write_json(&token, &call->out);
+}
+
+static void token_done(struct control_job *job) {
+    struct api_call *call = MR_CONTAINER(job, struct api_call, job);
+    struct token_ask *ask = call->user;
+    crypto_wipe((void *)(uintptr_t)ask->client_secret.ptr, ask->client_secret.len);
+    if (mr_is_ok(job->err)) {
+        mr_metric_add(call->api->metrics, MR_METRIC_TOKENS_ISSUED, 1);
+        const mr_field fields[] = {{MR_STR("cache-control"), MR_STR("no-store")},
+                                   {MR_STR("pragma"), MR_STR("no-cache")}};
+        api_answer_as(call, MR_STR("application/json"), fields, 2);
+    } else if (job->refusal.status == 401) {
+        refuse_token(call, 401, "unauthorized_client",
+                     "Invalid client or Invalid client credentials");
+    } else {
+        refuse_token(call, job->refusal.status == 503 ? 503 : 500, "server_error",
+                     "could not issue a token; try again");
+    }
+    api_call_release(call);
+}
+
+static mr_err run_token(struct control *control, struct control_job *job) {
+    return issue(control, MR_CONTAINER(job, struct api_call, job));
+}
+
+static bool is_form(mr_str type) {
+    size_t at = mr_str_find_byte(type, ';', 0);
+    mr_str media = mr_str_trim(at == SIZE_MAX ? type : mr_str_slice(type, 0, at));
+    return mr_str_eq_nocase(media, MR_STR("application/x-www-form-urlencoded"));
+}
+
+void api_token(struct api_call *call) {
+    if (!is_form(call->content_type)) {
+        refuse_token(call, 400, "invalid_request",
+                     "the content type must be application/x-www-form-urlencoded");
+        return;
+    }
+    static const char *const names[] = {"grant_type", "client_id", "client_secret"};
+    mr_str values[3];
+    for (size_t i = 0; i < 3; i++) {
+        size_t count;
+        values[i] = api_form_find(&call->arena, call->body, mr_str_c(names[i]), &count);
+        if (count != 1 || mr_str_is_absent(values[i])) {
+            refuse_token(call, 400, "invalid_request",
+                         "grant_type, client_id and client_secret must each stand once");
+            return;
+        }
+    }
+    if (!mr_str_eq(values[0], MR_STR("client_credentials"))) {
+        refuse_token(call, 400, "unsupported_grant_type", "grant_type must be client_credentials");
+        return;
+    }
+    struct token_ask *ask = mr_arena_calloc(&call->arena, 1, sizeof *ask);
+    if (ask == NULL) {
+        refuse_token(call, 503, "server_error", "could not issue a token; try again");
+        return;
+    }
+    *ask = (struct token_ask){values[1], values[2]};
+    call->user = ask;
+    call->now = loop_wall(call->api->loop);
+    call->job = (struct control_job){
+        .run = run_token, .done = token_done, .reply_to = loop_mailbox(call->api->loop)};
+    api_call_hold(call);
+    control_submit(call->api->control, &call->job);
+}
+
+void api_jwks(struct api_call *call) {
+    int64_t now_s = loop_wall(call->api->loop).ns / MR_NS_PER_S;
+    if (mr_is_err(
+            auth_keyring_write_jwks(snapshot_keyring(call->api->snapshot), now_s, &call->out))) {
+        api_refuse_memory(call);
+        return;
+    }
+    const mr_field cache = {MR_STR("cache-control"), MR_STR("public, max-age=300")};
+    api_answer_as(call, MR_STR("application/json"), &cache, 1);
+}
