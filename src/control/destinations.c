@@ -6,8 +6,7 @@
  * be reached by PATCH that POST would refuse. Objects of the snapshot are made from the row by the
  * same parser.
  *
- * Signing keys are stored in a fixed form: format 1, hmac key 32, Ed25519 seed 32, the previous two
- * (zeroes where there are none), then until when they sign along, in wall ms, little-endian.
+ * Signing keys lie sealed in the form of model/signing.
  *
  * Deleting leaves the row with deleted_ms set: its number and id stay known to whatever names them
  * in the journal. The sealed columns go at once. */
@@ -18,16 +17,13 @@
 #include "control/body.h"
 #include "control/private.h"
 #include "control/settings.h"
-#include "json/merge.h"
 #include "json/write.h"
+#include "model/signing.h"
 #include "os/clock.h"
 
 #define DOCUMENT_MAX  ((size_t)1 << 20)
 #define LAST_TEST_MAX 16384
 #define OVERLAP_MS    (INT64_C(24) * 3600 * 1000)
-
-#define KEY_BYTES     32
-#define SIGNING_BYTES (1 + 4 * KEY_BYTES + 8)
 
 static const char *const kind_names[] = {"webhook", "kinesis"};
 static const char *const status_names[] = {"active", "failed", "disabled"};
@@ -156,41 +152,6 @@ static mr_err make_box(struct control *control, uint32_t number, const char *nam
     return err;
 }
 
-static bool is_zero(const char *bytes, size_t n) {
-    char sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum = (char)(sum | bytes[i]);
-    }
-    return sum == 0;
-}
-
-static mr_err decode_pair(struct secret_slab *slab, const char *at, mr_secret *ret_hmac,
-                          mr_secret *ret_ed25519) {
-    uint8_t public_key[ED25519_PUBLIC_BYTES];
-    MR_TRY(mr_secret_new(slab, mr_str_of(at, KEY_BYTES), ret_hmac));
-    return ed25519_key_of_seed(slab, mr_str_of(at + KEY_BYTES, KEY_BYTES), ret_ed25519, public_key);
-}
-
-/* The stored form to keys; on error what was made stays in out, which its owner releases. */
-static mr_err signing_decode(struct secret_slab *slab, mr_secret stored,
-                             struct model_signing *out) {
-    mr_str bytes = mr_secret_reveal(stored);
-    if (mr_str_is_absent(bytes)) {
-        return MR_OK;
-    }
-    if (bytes.len != SIGNING_BYTES || bytes.ptr[0] != 1) {
-        return MR_ERR(MR_E_INVALID);
-    }
-    const char *at = bytes.ptr + 1;
-    MR_TRY(decode_pair(slab, at, &out->hmac_key, &out->ed25519_key));
-    at += (size_t)2 * KEY_BYTES;
-    if (!is_zero(at, (size_t)2 * KEY_BYTES)) {
-        MR_TRY(decode_pair(slab, at, &out->previous_hmac_key, &out->previous_ed25519_key));
-        out->previous_until_ms = (int64_t)mr_get_u64(at + (size_t)2 * KEY_BYTES);
-    }
-    return MR_OK;
-}
-
 /* ---- rows to objects ---- */
 
 /* Reads settings text with the private form (absent: none) into webhook. */
@@ -237,7 +198,10 @@ static mr_err read_webhook(struct control *control, struct query *query, int fir
         err =
             parse_stored(control, query_col_bytes(query, first), private_form, arena, ret_webhook);
         if (mr_is_ok(err)) {
-            err = signing_decode(control->options.slab, signing, &ret_webhook->signing);
+            err = mr_secret_is_none(signing)
+                      ? MR_OK
+                      : signing_form_read(control->options.slab, mr_secret_reveal(signing),
+                                          &ret_webhook->signing);
             if (mr_is_err(err)) {
                 model_webhook_release(ret_webhook);
             }
@@ -533,32 +497,6 @@ static mr_err write_document(const struct destination_view *view, mr_buf *out) {
     return json_out_finish(&writer);
 }
 
-static mr_err merge_body(const struct destination_view *view, mr_str body, mr_buf *out,
-                         struct refusal *ret_refusal) {
-    mr_buf present;
-    json_tape target;
-    json_tape patch;
-    mr_buf_init(&present, DOCUMENT_MAX);
-    json_tape_init(&target, JSON_DEPTH_DEFAULT);
-    mr_err err = body_read(&patch, body, ret_refusal);
-    if (mr_is_ok(err)) {
-        err = body_only(json_root(&patch), &place, member_names, MEMBERS, ret_refusal);
-    }
-    if (mr_is_ok(err)) {
-        err = write_document(view, &present);
-    }
-    if (mr_is_ok(err)) {
-        err = json_tape_read(&target, mr_buf_view(&present), NULL);
-    }
-    if (mr_is_ok(err)) {
-        err = json_merge(json_root(&target), json_root(&patch), out);
-    }
-    json_tape_done(&target);
-    json_tape_done(&patch);
-    mr_buf_done(&present);
-    return err;
-}
-
 /* The private form and whether signing keys are there, for judging the changed document. */
 static mr_err read_stored(struct control *control, uint32_t number, mr_secret *ret_private,
                           bool *ret_has_signing) {
@@ -658,7 +596,14 @@ static mr_err patch_inner(struct control *control, const struct destination_view
     mr_buf document;
     struct draft draft = {0};
     mr_buf_init(&document, DOCUMENT_MAX);
-    mr_err err = merge_body(before, body, &document, ret_refusal);
+    mr_buf present;
+    mr_buf_init(&present, DOCUMENT_MAX);
+    mr_err err = write_document(before, &present);
+    if (mr_is_ok(err)) {
+        err = body_merge(mr_buf_view(&present), body, &place, member_names, MEMBERS, &document,
+                         ret_refusal);
+    }
+    mr_buf_done(&present);
     if (mr_is_ok(err)) {
         err = parse_changed(control, before, mr_buf_view(&document), arena, &draft, ret_refusal);
     }
@@ -702,9 +647,7 @@ mr_err destinations_patch(struct control *control, uint32_t account, mr_str id, 
 
 /* ---- delete ---- */
 
-static mr_err refuse_in_use(struct control *control, const struct destination_view *view,
-                            struct refusal *ret_refusal) {
-    (void)control;
+static mr_err refuse_in_use(const struct destination_view *view, struct refusal *ret_refusal) {
     mr_buf list;
     mr_buf_init(&list, REFUSAL_MESSAGE_SIZE - 200);
     for (size_t i = 0; i < view->n_rules; i++) {
@@ -729,7 +672,7 @@ static mr_err delete_inner(struct control *control, uint32_t account, mr_str id,
     MR_TRY(find_view(control, account, id, arena, &view, ret_refusal));
     MR_TRY(check_version(if_version, view.version, ret_refusal));
     if (view.n_rules > 0) {
-        return refuse_in_use(control, &view, ret_refusal);
+        return refuse_in_use(&view, ret_refusal);
     }
     struct query query =
         query_begin(&control->store, "UPDATE destinations SET deleted_ms = ?1, settings = '{}',"
@@ -760,38 +703,22 @@ mr_err destinations_delete(struct control *control, uint32_t account, mr_str id,
 
 /* ---- signing secret ---- */
 
-/* "prefix" + base64 of the bytes, in arena. */
-static mr_err key_text(const char *prefix, const uint8_t *bytes, size_t n, mr_arena *arena,
-                       mr_str *ret_text) {
-    mr_buf text;
-    mr_buf_init(&text, 128);
-    mr_err err = mr_buf_str(&text, mr_str_c(prefix));
+/* Moves text into arena and wipes it. */
+static mr_err keep_text(mr_err err, mr_buf *text, mr_arena *arena, mr_str *ret_text) {
     if (mr_is_ok(err)) {
-        err = mr_base64_encode(mr_str_of((const char *)bytes, n), &text);
-    }
-    if (mr_is_ok(err)) {
-        *ret_text = mr_arena_str(arena, mr_buf_view(&text));
+        *ret_text = mr_arena_str(arena, mr_buf_view(text));
         err = mr_str_is_absent(*ret_text) ? MR_ERR(MR_E_NOMEM) : MR_OK;
     }
-    if (text.ptr != NULL) {
-        crypto_wipe(text.ptr, text.cap);
+    if (text->ptr != NULL) {
+        crypto_wipe(text->ptr, text->cap);
     }
-    mr_buf_done(&text);
+    mr_buf_reset(text);
     return err;
 }
 
-static mr_err public_of_seed(struct control *control, const uint8_t *seed,
-                             uint8_t out[static ED25519_PUBLIC_BYTES]) {
-    mr_secret key = MR_SECRET_NONE;
-    mr_err err = ed25519_key_of_seed(control->options.slab,
-                                     mr_str_of((const char *)seed, KEY_BYTES), &key, out);
-    mr_secret_unref(&key);
-    return err;
-}
-
-/* The present pair of the row, to sign along: written behind the new one. */
-static mr_err copy_previous(struct control *control, uint32_t number, mr_wall now,
-                            uint8_t form[static SIGNING_BYTES]) {
+/* New keys, with the present ones of the row to sign along. */
+static mr_err make_form(struct control *control, uint32_t number, mr_wall now,
+                        uint8_t form[static SIGNING_FORM_BYTES]) {
     mr_secret present = MR_SECRET_NONE;
     struct query query =
         query_begin(&control->store, "SELECT signing_sealed FROM destinations WHERE number = ?1");
@@ -801,18 +728,18 @@ static mr_err copy_previous(struct control *control, uint32_t number, mr_wall no
         err = read_box(control, &query, 0, number, "signing_sealed", &present);
     }
     mr_err ended = query_end(&query);
-    mr_str bytes = mr_secret_reveal(present);
-    if (mr_is_ok(err) && bytes.len == SIGNING_BYTES) {
-        memcpy(form + 1 + (size_t)2 * KEY_BYTES, bytes.ptr + 1, (size_t)2 * KEY_BYTES);
-        mr_put_u64(form + 1 + (size_t)4 * KEY_BYTES, (uint64_t)(mr_wall_ms(now) + OVERLAP_MS));
+    if (mr_is_ok(err)) {
+        err = mr_is_err(ended) ? ended
+                               : signing_form_make(mr_secret_reveal(present),
+                                                   mr_wall_ms(now) + OVERLAP_MS, form);
     }
     mr_secret_unref(&present);
-    return mr_is_err(err) ? err : ended;
+    return err;
 }
 
 static mr_err store_signing(struct control *control, uint32_t number, mr_str form, mr_wall now) {
     mr_buf box;
-    mr_buf_init(&box, SIGNING_BYTES + SEAL_OVERHEAD);
+    mr_buf_init(&box, SIGNING_FORM_BYTES + SEAL_OVERHEAD);
     mr_err err = make_box(control, number, "signing_sealed", form, &box);
     if (mr_is_ok(err)) {
         struct query query =
@@ -830,24 +757,29 @@ static mr_err store_signing(struct control *control, uint32_t number, mr_str for
 }
 
 static mr_err signing_inner(struct control *control, uint32_t account, mr_str id, mr_wall now,
-                            mr_arena *arena, uint8_t form[static SIGNING_BYTES], mr_str *ret_secret,
-                            mr_str *ret_public_key, struct refusal *ret_refusal) {
+                            mr_arena *arena, uint8_t form[static SIGNING_FORM_BYTES],
+                            mr_str *ret_secret, mr_str *ret_public_key,
+                            struct refusal *ret_refusal) {
     struct destination_view view;
-    uint8_t public_key[ED25519_PUBLIC_BYTES];
     MR_TRY(find_view(control, account, id, arena, &view, ret_refusal));
-    form[0] = 1;
-    crypto_random(form + 1, (size_t)2 * KEY_BYTES);
-    MR_TRY(copy_previous(control, view.number, now, form));
-    MR_TRY(store_signing(control, view.number, mr_str_of((const char *)form, SIGNING_BYTES), now));
-    MR_TRY(public_of_seed(control, form + 1 + KEY_BYTES, public_key));
-    MR_TRY(key_text("whsec_", form + 1, KEY_BYTES, arena, ret_secret));
-    return key_text("whpk_", public_key, sizeof public_key, arena, ret_public_key);
+    MR_TRY(make_form(control, view.number, now, form));
+    MR_TRY(store_signing(control, view.number, mr_str_of((const char *)form, SIGNING_FORM_BYTES),
+                         now));
+    mr_buf text;
+    mr_buf_init(&text, 128);
+    mr_err err = keep_text(signing_secret_text(form, &text), &text, arena, ret_secret);
+    if (mr_is_ok(err)) {
+        err = keep_text(signing_public_text(control->options.slab, form, &text), &text, arena,
+                        ret_public_key);
+    }
+    mr_buf_done(&text);
+    return err;
 }
 
 mr_err destinations_signing_secret(struct control *control, uint32_t account, mr_str id,
                                    mr_wall now, mr_arena *arena, mr_str *ret_secret,
                                    mr_str *ret_public_key, struct refusal *ret_refusal) {
-    uint8_t form[SIGNING_BYTES] = {0};
+    uint8_t form[SIGNING_FORM_BYTES] = {0};
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = change_end(control,

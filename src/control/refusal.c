@@ -6,6 +6,7 @@
 #include "control/refusal.h"
 
 #include "control/body.h"
+#include "json/merge.h"
 #include "json/write.h"
 
 #include <stdarg.h>
@@ -35,10 +36,11 @@ const struct refusal_info *refusal_row(size_t index) {
     return index < ROWS ? &rows[index] : NULL;
 }
 
-/* Cuts a broken last character, replaces what else is not UTF-8 or is a control character. */
-static void make_printable(char *text, size_t n) {
+/* Cuts a broken last character where the text was cut, replaces what else is not UTF-8 or is a
+ * control character. */
+static void make_printable(char *text, size_t n, bool was_cut) {
     size_t end = n;
-    while (end > 0 && n - end < 4 && !mr_str_is_utf8(mr_str_of(text, end))) {
+    while (was_cut && end > 0 && n - end < 4 && !mr_str_is_utf8(mr_str_of(text, end))) {
         end--;
     }
     bool is_sound = mr_str_is_utf8(mr_str_of(text, end));
@@ -63,10 +65,11 @@ mr_err refuse(struct refusal *ret_refusal, enum refusal_code code, const char *f
     int n = vsnprintf(ret_refusal->message, sizeof ret_refusal->message, format, args);
     va_end(args);
     size_t len = n < 0 ? 0 : (size_t)n;
-    if (len >= sizeof ret_refusal->message) {
+    bool was_cut = len >= sizeof ret_refusal->message;
+    if (was_cut) {
         len = sizeof ret_refusal->message - 1;
     }
-    make_printable(ret_refusal->message, len);
+    make_printable(ret_refusal->message, len, was_cut);
     return MR_ERR(CONTROL_E_REFUSED);
 }
 
@@ -249,5 +252,25 @@ mr_err body_object(json_value object, const struct body_place *place, const char
         err = mr_str_is_absent(*out) ? MR_ERR(MR_E_NOMEM) : MR_OK;
     }
     mr_buf_done(&text);
+    return err;
+}
+
+mr_err body_merge(mr_str present, mr_str body, const struct body_place *place,
+                  const char *const *names, size_t n, mr_buf *out, struct refusal *ret_refusal) {
+    json_tape target;
+    json_tape patch;
+    json_tape_init(&target, JSON_DEPTH_DEFAULT);
+    mr_err err = body_read(&patch, body, ret_refusal);
+    if (mr_is_ok(err)) {
+        err = body_only(json_root(&patch), place, names, n, ret_refusal);
+    }
+    if (mr_is_ok(err)) {
+        err = json_tape_read(&target, present, NULL);
+    }
+    if (mr_is_ok(err)) {
+        err = json_merge(json_root(&target), json_root(&patch), out);
+    }
+    json_tape_done(&target);
+    json_tape_done(&patch);
     return err;
 }

@@ -12,7 +12,6 @@
 #include "control/body.h"
 #include "control/destinations.h"
 #include "control/private.h"
-#include "json/merge.h"
 #include "json/write.h"
 #include "os/clock.h"
 
@@ -409,32 +408,6 @@ static mr_err write_document(const struct rule_view *view, mr_buf *out) {
     return json_out_finish(&writer);
 }
 
-static mr_err merge_body(const struct rule_view *view, mr_str body, mr_buf *out,
-                         struct refusal *ret_refusal) {
-    mr_buf present;
-    json_tape target;
-    json_tape patch;
-    mr_buf_init(&present, DOCUMENT_MAX);
-    json_tape_init(&target, JSON_DEPTH_DEFAULT);
-    mr_err err = body_read(&patch, body, ret_refusal);
-    if (mr_is_ok(err)) {
-        err = body_only(json_root(&patch), &place, member_names, MEMBERS, ret_refusal);
-    }
-    if (mr_is_ok(err)) {
-        err = write_document(view, &present);
-    }
-    if (mr_is_ok(err)) {
-        err = json_tape_read(&target, mr_buf_view(&present), NULL);
-    }
-    if (mr_is_ok(err)) {
-        err = json_merge(json_root(&target), json_root(&patch), out);
-    }
-    json_tape_done(&target);
-    json_tape_done(&patch);
-    mr_buf_done(&present);
-    return err;
-}
-
 static mr_err check_version(uint32_t if_version, uint32_t version, struct refusal *ret_refusal) {
     return if_version == 0 || if_version == version
                ? MR_OK
@@ -453,7 +426,14 @@ static mr_err patch_inner(struct control *control, uint32_t account, mr_str id, 
     json_tape tape;
     mr_buf_init(&document, DOCUMENT_MAX);
     json_tape_init(&tape, JSON_DEPTH_DEFAULT);
-    mr_err err = merge_body(&before, body, &document, ret_refusal);
+    mr_buf present;
+    mr_buf_init(&present, DOCUMENT_MAX);
+    mr_err err = write_document(&before, &present);
+    if (mr_is_ok(err)) {
+        err = body_merge(mr_buf_view(&present), body, &place, member_names, MEMBERS, &document,
+                         ret_refusal);
+    }
+    mr_buf_done(&present);
     if (mr_is_ok(err)) {
         err = json_tape_read(&tape, mr_buf_view(&document), NULL);
     }

@@ -71,11 +71,13 @@ void siphash_add(struct siphash *hash, const void *bytes, size_t n) {
             hash->tail = 0;
         }
     }
+    struct siphash own = *hash; /* stays in registers: the input might lie over *hash */
     for (; n >= 8; at += 8, n -= 8) {
         uint64_t word;
         memcpy(&word, at, 8);
-        add_word(hash, word);
+        add_word(&own, word);
     }
+    *hash = own;
     for (; n > 0; n--) {
         hash->tail |= (uint64_t)*at++ << (8 * filled);
         filled++;

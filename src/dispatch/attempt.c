@@ -284,8 +284,11 @@ static enum gathered gather_missing(struct attempt *attempt, const uint64_t *mis
         load->items[i].pos = missing[i];
     }
     load->n = n;
+    /* Records are envelopes with a head; sizes of one type differ little. */
+    uint64_t each = attempt->request->bytes / lane_request_count(attempt->request);
+    load->size_hint = (uint32_t)(each + each / 4 + RECORD_EVENT_HEAD_BYTES + 64);
     mr_buf_reset(&load->bytes);
-    payload_load_now(shard->options.journal, load);
+    payload_load_now(shard->options.journal, load, &shard->scratch);
     bool cold = false;
     for (size_t i = 0; i < n; i++) {
         cold = cold || mr_is_err(load->items[i].err);

@@ -12,37 +12,50 @@
 #include <stdatomic.h>
 
 #define READERS_MAX 4
+#define LOAD_WANTS  64 /* at least a batch of a lane */
+
+static void drop_oldest(struct slab_cache *cache) {
+    struct slab *oldest = cache->slabs[cache->first];
+    cache->bytes -= oldest->capacity;
+    cache->first = (cache->first + 1) % SLAB_CACHE_MAX;
+    cache->n--;
+    slab_unref(oldest);
+}
 
 void slab_cache_put(struct slab_cache *cache, struct slab *slab) {
-    if (cache->n == SLAB_CACHE_MAX) {
-        slab_unref(cache->slabs[cache->first]);
-        cache->first = (cache->first + 1) % SLAB_CACHE_MAX;
-        cache->n--;
+    while (cache->n == SLAB_CACHE_MAX ||
+           (cache->n > 0 && cache->bytes + slab->capacity > cache->bytes_max)) {
+        drop_oldest(cache);
     }
     cache->slabs[(cache->first + cache->n) % SLAB_CACHE_MAX] = slab;
+    cache->bytes += slab->capacity;
     cache->n++;
 }
 
 mr_str slab_cache_find(const struct slab_cache *cache, uint64_t pos) {
-    for (size_t i = cache->n; i > 0; i--) {
-        const struct slab *slab = cache->slabs[(cache->first + i - 1) % SLAB_CACHE_MAX];
-        if (pos >= slab->end_pos) {
-            return MR_STR_NONE;
-        }
-        if (pos >= slab->first_pos) {
-            const struct slab_entry *entry = slab_record_at(slab, pos);
-            return entry == NULL || entry->type != RECORD_EVENT ? MR_STR_NONE
-                                                                : slab_body(slab, entry);
+    /* The last slab that begins at or before pos. */
+    size_t low = 0;
+    size_t high = cache->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (cache->slabs[(cache->first + middle) % SLAB_CACHE_MAX]->first_pos <= pos) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return MR_STR_NONE;
+    if (low == 0) {
+        return MR_STR_NONE;
+    }
+    const struct slab *slab = cache->slabs[(cache->first + low - 1) % SLAB_CACHE_MAX];
+    const struct slab_entry *entry = pos < slab->end_pos ? slab_record_at(slab, pos) : NULL;
+    return entry == NULL || entry->type != RECORD_EVENT ? MR_STR_NONE : slab_body(slab, entry);
 }
 
 void slab_cache_done(struct slab_cache *cache) {
-    for (size_t i = 0; i < cache->n; i++) {
-        slab_unref(cache->slabs[(cache->first + i) % SLAB_CACHE_MAX]);
+    while (cache->n > 0) {
+        drop_oldest(cache);
     }
-    cache->n = 0;
 }
 
 mr_str payload_envelope(mr_str body) {
@@ -51,11 +64,12 @@ mr_str payload_envelope(mr_str body) {
 }
 
 /* One of the reader threads. */
-struct reader {
+struct payload_reader {
     struct payload_readers *readers;
     struct os_thread thread;
     struct mailbox mailbox;
     struct mail stop;
+    mr_buf scratch; /* reader thread only */
     bool is_started;
     bool is_stopping; /* reader thread only */
 };
@@ -65,29 +79,61 @@ struct payload_readers {
     struct archive *archive;
     size_t n;
     _Atomic uint32_t next;
-    struct reader reader[READERS_MAX];
+    struct payload_reader reader[READERS_MAX];
 };
 
-static void load_one(struct journal *journal, int flags, struct payload_load *load,
-                     struct payload_item *item) {
-    size_t before = load->bytes.len;
-    struct journal_record record;
-    item->err = journal_read(journal, item->pos, item->len, flags, &load->bytes, &record);
-    if (mr_is_err(item->err)) {
-        mr_buf_truncate(&load->bytes, before);
-        return;
+/* One item's record came, or did not. */
+static void take_item(struct payload_load *load, struct payload_item *item, mr_err err,
+                      const struct journal_record *record) {
+    if (mr_is_ok(err) && record->type != RECORD_EVENT) {
+        err = MR_ERR(JOURNAL_E_CORRUPT);
     }
-    item->offset = (uint32_t)(record.body.ptr - load->bytes.ptr);
-    item->len = (uint32_t)record.body.len;
-    if (record.type != RECORD_EVENT) {
-        item->err = MR_ERR(JOURNAL_E_CORRUPT);
+    size_t at = load->bytes.len;
+    if (mr_is_ok(err)) {
+        err = mr_buf_str(&load->bytes, record->body);
+    }
+    item->err = err;
+    if (mr_is_ok(err)) {
+        item->offset = (uint32_t)at;
+        item->len = (uint32_t)record->body.len;
     }
 }
 
-void payload_load_now(struct journal *journal, struct payload_load *load) {
-    for (size_t i = 0; i < load->n; i++) {
-        load_one(journal, OS_READ_NOWAIT, load, &load->items[i]);
+static void take_one_of_many(void *ctx, size_t i, mr_err err, const struct journal_record *record) {
+    struct payload_load *load = ctx;
+    take_item(load, &load->items[i], err, record);
+}
+
+/* Neighbours in one read, where the items ascend: those of a part that was redriven may not. */
+static void load_all(struct journal *journal, int flags, struct payload_load *load,
+                     mr_buf *scratch) {
+    struct journal_want wants[LOAD_WANTS];
+    size_t n = load->n <= LOAD_WANTS ? load->n : 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0 && load->items[i].pos <= load->items[i - 1].pos) {
+            n = 0;
+            break;
+        }
+        wants[i] = (struct journal_want){load->items[i].pos, load->size_hint};
     }
+    if (n > 0) {
+        mr_err err = journal_read_many(journal, wants, n, flags, scratch, take_one_of_many, load);
+        for (size_t i = 0; i < n && mr_is_err(err); i++) {
+            load->items[i].err = err;
+        }
+        return;
+    }
+    for (size_t i = 0; i < load->n; i++) {
+        struct journal_record record;
+        mr_buf_reset(scratch);
+        mr_err err =
+            journal_read(journal, load->items[i].pos, load->size_hint, flags, scratch, &record);
+        take_item(load, &load->items[i], err, &record);
+    }
+}
+
+void payload_load_now(struct journal *journal, struct payload_load *load, mr_buf *scratch) {
+    load_all(journal, OS_READ_NOWAIT, load, scratch);
 }
 
 static void answer(struct mail *mail) {
@@ -97,10 +143,10 @@ static void answer(struct mail *mail) {
 
 static void on_load(struct mail *mail) {
     struct payload_load *load = (struct payload_load *)(void *)mail;
-    struct payload_readers *readers = load->readers;
+    struct payload_readers *readers = load->reader->readers;
+    load_all(readers->journal, OS_READ_WAIT, load, &load->reader->scratch);
     for (size_t i = 0; i < load->n; i++) {
         struct payload_item *item = &load->items[i];
-        load_one(readers->journal, OS_READ_WAIT, load, item);
         bool elsewhere = mr_err_is(item->err, JOURNAL_E_TRIMMED) ||
                          mr_err_is(item->err, JOURNAL_E_CORRUPT) ||
                          mr_err_is(item->err, MR_E_NOT_FOUND);
@@ -121,12 +167,12 @@ static void on_load(struct mail *mail) {
 }
 
 static void on_stop(struct mail *mail) {
-    struct reader *reader = MR_CONTAINER(mail, struct reader, stop);
+    struct payload_reader *reader = MR_CONTAINER(mail, struct payload_reader, stop);
     reader->is_stopping = true;
 }
 
 static void reader_main(void *arg) {
-    struct reader *reader = arg;
+    struct payload_reader *reader = arg;
     while (!reader->is_stopping) {
         mailbox_run(mailbox_wait(&reader->mailbox, MR_MONO_NEVER));
     }
@@ -143,9 +189,10 @@ mr_err payload_readers_new(struct journal *journal, struct archive *archive, siz
     readers->archive = archive;
     readers->n = n_threads;
     for (size_t i = 0; i < n_threads; i++) {
-        struct reader *reader = &readers->reader[i];
+        struct payload_reader *reader = &readers->reader[i];
         reader->readers = readers;
         mailbox_init(&reader->mailbox);
+        mr_buf_init(&reader->scratch, PAYLOAD_SCRATCH_MAX);
         mr_err err = os_thread_start(&reader->thread, "mr-reader", reader_main, reader);
         if (mr_is_err(err)) {
             payload_readers_free(readers);
@@ -162,19 +209,20 @@ void payload_readers_free(struct payload_readers *readers) {
         return;
     }
     for (size_t i = 0; i < readers->n; i++) {
-        struct reader *reader = &readers->reader[i];
+        struct payload_reader *reader = &readers->reader[i];
         if (reader->is_started) {
             reader->stop.run = on_stop;
             mailbox_post(&reader->mailbox, &reader->stop, NULL);
             os_thread_join(&reader->thread);
         }
+        mr_buf_done(&reader->scratch);
     }
     mr_free(readers);
 }
 
 void payload_load_start(struct payload_readers *readers, struct payload_load *load) {
     uint32_t at = atomic_fetch_add_explicit(&readers->next, 1, memory_order_relaxed);
-    load->readers = readers;
+    load->reader = &readers->reader[at % readers->n];
     load->mail.run = on_load;
-    mailbox_post(&readers->reader[at % readers->n].mailbox, &load->mail, NULL);
+    mailbox_post(&load->reader->mailbox, &load->mail, NULL);
 }

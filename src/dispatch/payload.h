@@ -11,9 +11,11 @@
 #include "ledger/record.h"
 #include "os/thread.h"
 
-/* The newest slabs, in order of position. */
-#define SLAB_CACHE_MAX 12
+/* The newest slabs, in order of position: as many as bytes_max allows, at least one. */
+#define SLAB_CACHE_MAX 256
 struct slab_cache {
+    size_t bytes_max; /* set by the owner; of their memory */
+    size_t bytes;
     struct slab *slabs[SLAB_CACHE_MAX]; /* a ring: n from `first` on; a reference each */
     size_t first;
     size_t n;
@@ -23,6 +25,8 @@ void slab_cache_put(struct slab_cache *cache, struct slab *slab);
 /* The EVENT body at pos, or absent; valid until the next slab_cache_put. */
 mr_str slab_cache_find(const struct slab_cache *cache, uint64_t pos);
 void slab_cache_done(struct slab_cache *cache);
+
+struct payload_reader;
 
 /* One record to be loaded. */
 struct payload_item {
@@ -39,9 +43,10 @@ struct payload_load {
     void (*on_done)(struct payload_load *load); /* in the thread of reply */
     struct payload_item *items;
     size_t n;
-    mr_buf bytes; /* initialised by the asker; the bodies one after another */
+    uint32_t size_hint; /* about the size of a record's body; 0: unknown */
+    mr_buf bytes;       /* initialised by the asker; the bodies one after another */
     void *user;
-    struct payload_readers *readers; /* set by the call */
+    struct payload_reader *reader; /* set by the call */
 };
 
 struct payload_readers;
@@ -54,8 +59,9 @@ void payload_readers_free(struct payload_readers *readers);
  * MR_E_IO, MR_E_NOMEM. */
 void payload_load_start(struct payload_readers *readers, struct payload_load *load);
 /* Reads what it can without touching the disk, in the calling thread: an item that is not in memory
- * gets MR_E_AGAIN. */
-void payload_load_now(struct journal *journal, struct payload_load *load);
+ * gets MR_E_AGAIN. scratch is overwritten; its maximum is PAYLOAD_SCRATCH_MAX. */
+#define PAYLOAD_SCRATCH_MAX ((size_t)64 << 20)
+void payload_load_now(struct journal *journal, struct payload_load *load, mr_buf *scratch);
 
 /* The envelope of an EVENT body; absent where it is not one. */
 mr_str payload_envelope(mr_str body);

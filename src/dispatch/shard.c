@@ -627,6 +627,8 @@ mr_err shard_new(const struct shard_options *options, struct snapshot *snapshot,
         return MR_ERR(MR_E_NOMEM);
     }
     shard->options = *options;
+    shard->slabs.bytes_max = options->slab_bytes_max;
+    mr_buf_init(&shard->scratch, PAYLOAD_SCRATCH_MAX);
     mr_err err = type_table_new(&shard->types);
     if (mr_is_err(err)) {
         mr_free(shard);
@@ -676,6 +678,7 @@ void shard_free(struct shard *shard) {
     attempts_done(shard);
     outcome_done(&shard->outcomes);
     slab_cache_done(&shard->slabs);
+    mr_buf_done(&shard->scratch);
     type_table_free(shard->types);
     snapshot_unref(shard->snapshot);
     mr_free(shard);

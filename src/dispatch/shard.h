@@ -34,6 +34,7 @@ struct shard_options {
     uint64_t bytes_in_flight_max; /* this worker's share */
     uint32_t requests_in_flight_max;
     uint64_t backlog_bytes_max; /* of backlogs in memory; 0: no bound */
+    size_t slab_bytes_max;      /* of recent groups kept for rendering */
     /* A lane wants its destination's status changed in the store (410, days of failure, probing and
      * back): hand it to the control thread. */
     void (*on_status)(void *ctx, uint32_t destination, enum model_destination_status status,
@@ -62,6 +63,7 @@ struct shard {
     size_t n_attempts_free;
     size_t n_attempts; /* under way */
     struct slab_cache slabs;
+    mr_buf scratch; /* for payload_load_now */
     struct outcome_out outcomes;
     struct loop_hook hook;
     struct loop_task again;

@@ -265,7 +265,6 @@ static void after_head(struct http_connection *conn, struct exchange *ex,
     ex->owes_continue = false;
     conn->phase = HTTP_PHASE_DROP;
     http_connection_unstall(conn);
-    /* A client that waits for 100 may never send the body, and a large one is not worth reading. */
     bool is_large =
         head->framing == HTTP_FRAMING_LENGTH && head->content_length > HTTP_DROPPED_BODY_MAX;
     if (expects || is_large) {

@@ -231,8 +231,13 @@ static mr_err write_answer(struct exchange *ex, const struct answer *answer) {
     return MR_OK;
 }
 
+/* Before the answer's head is written, because that announces it. */
 static void decide_close(struct exchange *ex) {
-    ex->closes |= !ex->keep_alive || ex->conn->server->is_stopping;
+    const struct http_exchange *pub = &ex->pub;
+    /* A client that waits for 100 may never send the body, and a large one is not worth reading. */
+    bool skips_body = pub->has_body && !ex->wants_body &&
+                      (ex->owes_continue || pub->content_length > HTTP_DROPPED_BODY_MAX);
+    ex->closes |= skips_body || !ex->keep_alive || ex->conn->server->is_stopping;
 }
 
 static void answer(struct exchange *ex, int status, const mr_field *fields, size_t n_fields,

@@ -42,7 +42,8 @@ void stream_shared_done(struct stream_shared *shared) {
 /* Interest follows from the state alone. */
 static void update_want(struct stream *stream) {
     unsigned want = 0;
-    if (!stream->is_paused && !stream->is_ended) {
+    bool is_choked = stream->tls != NULL && stream_tls_is_choked(stream);
+    if (!stream->is_paused && !stream->is_ended && !is_choked) {
         want |= LOOP_READ;
     }
     if (!stream->is_broken && (stream->wants_write || stream_pending(stream) > 0)) {
@@ -192,6 +193,10 @@ static bool handle_write(struct stream *stream) {
         stream_break(stream);
         return true;
     }
+    if (stream->is_finishing && stream_pending(stream) == 0) {
+        stream->is_finishing = false;
+        os_shutdown_write(stream->io.fd);
+    }
     if (stream_pending(stream) == 0 && stream->wants_write && stream->is_open) {
         stream->wants_write = false;
         if (!call_writable(stream)) {
@@ -314,6 +319,11 @@ void stream_finish(struct stream *stream) {
     }
     if (stream->tls != NULL) {
         stream_tls_say_goodbye(stream);
+        if (stream_pending(stream) > 0) {
+            stream->is_finishing = true; /* the FIN follows the last byte */
+            update_want(stream);
+            return;
+        }
     }
     os_shutdown_write(stream->io.fd);
 }

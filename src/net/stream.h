@@ -73,8 +73,9 @@ struct stream {
     bool is_ended;          /* on_end was called */
     bool is_broken;         /* sending failed; what came before it is still read */
     bool is_paused;
-    bool wants_write; /* on_writable is owed */
-    bool wants_again; /* unused input is to be given again */
+    bool is_finishing; /* FIN is to be sent when nothing is pending */
+    bool wants_write;  /* on_writable is owed */
+    bool wants_again;  /* unused input is to be given again */
 };
 
 /* Takes over a connected fd. unused_max: most input that on_data may leave unused (it must be at

@@ -129,6 +129,10 @@ size_t stream_tls_pending(const struct stream *stream) {
     return stream->tls->out.len - stream->tls->out_at;
 }
 
+bool stream_tls_is_choked(const struct stream *stream) {
+    return stream->tls->is_choked;
+}
+
 SSL *stream_tls_ssl(const struct stream *stream) {
     return stream->tls->ssl;
 }
@@ -232,6 +236,11 @@ static enum outcome decrypt(struct stream *stream, size_t *ret_n) {
     return outcome;
 }
 
+/* close_notify was read. */
+static bool is_closed(const struct stream_tls *tls) {
+    return (SSL_get_shutdown(tls->ssl) & SSL_RECEIVED_SHUTDOWN) != 0;
+}
+
 /* Before the owner may close the stream: moves what is left of `in` to memory of the stream. */
 static bool keep_rest(struct stream_tls *tls) {
     bool is_kept = tls->kept.len > 0;
@@ -283,11 +292,15 @@ static bool pump(struct stream *stream) {
     if (n > 0 && !stream_deliver(stream, mr_str_of(stream->shared->plain, n))) {
         return false;
     }
-    if (outcome == OUTCOME_FAILED || outcome == OUTCOME_CLOSED) {
-        stream_end_input(stream, outcome == OUTCOME_FAILED ? STREAM_END_TLS : STREAM_END_EOF);
+    if (outcome == OUTCOME_FAILED) {
+        stream_end_input(stream, STREAM_END_TLS);
         return false;
     }
-    return true;
+    if (outcome == OUTCOME_CLOSED && !stream->is_paused && !stream->wants_again) {
+        stream_end_input(stream, STREAM_END_EOF);
+        return false;
+    }
+    return true; /* an end that has to wait for the owner is found again: SSL remembers it */
 }
 
 static void end_of_connection(struct stream *stream) {
@@ -312,7 +325,8 @@ void stream_tls_read(struct stream *stream) {
     bool is_hello = SSL_in_before(tls->ssl) == 1 && stream_tls_is_client(stream);
     if (tls->kept.len > 0) {
         tls->in = mr_buf_view(&tls->kept);
-    } else if (!is_hello && SSL_has_pending(tls->ssl) == 0) {
+    } else if (!is_hello && !is_closed(tls) && SSL_pending(tls->ssl) == 0) {
+        /* Not SSL_has_pending: that counts the part of a record too, which only recv completes. */
         mr_err err = stream_receive(stream, &tls->in);
         if (mr_err_is(err, MR_E_CLOSED)) {
             end_of_connection(stream);
@@ -337,7 +351,7 @@ void stream_tls_read(struct stream *stream) {
 
 void stream_tls_again(struct stream *stream) {
     struct stream_tls *tls = stream->tls;
-    if (tls->kept.len > 0 || (stream->is_open && SSL_pending(tls->ssl) > 0)) {
+    if (tls->kept.len > 0 || is_closed(tls) || (stream->is_open && SSL_pending(tls->ssl) > 0)) {
         loop_io_again(stream->shared->loop, &stream->io);
     }
 }

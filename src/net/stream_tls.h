@@ -31,6 +31,8 @@ bool stream_tls_is_client(const struct stream *stream);
 void stream_tls_read(struct stream *stream);
 /* Reads on in the next turn where ciphertext or plaintext waits inside. */
 void stream_tls_again(struct stream *stream);
+/* Nothing is read until the kernel took some of what waits. */
+bool stream_tls_is_choked(const struct stream *stream);
 /* Encrypts and sends; MR_E_CLOSED when the connection is lost, MR_E_NOMEM. */
 mr_err stream_tls_send(struct stream *stream, const struct iovec *iov, int n_iov, size_t *ret_n);
 /* Sends what is encrypted, as far as the kernel takes it. */

@@ -1,0 +1,97 @@
+/* The command line: one table of commands, one file each. A command gets its arguments after its
+ * name and returns the exit code. `millrace help` and the reference page are made from the table.
+ *
+ * Exit codes everywhere: 0 done, 1 the answer is no, 2 usage or settings, 3 the journal FAILED, 4
+ * data folder in use or of a newer format. Results go to standard output, everything else to
+ * standard error. */
+#ifndef MR_CLI_CLI_H
+#define MR_CLI_CLI_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+enum cli_exit {
+    CLI_OK = 0,
+    CLI_NO = 1,
+    CLI_USAGE = 2,
+    CLI_FAILED = 3,
+    CLI_IN_USE = 4,
+};
+
+/* X(symbol, name, usage, summary) in the order of help. */
+#define CLI_COMMANDS(X)                                                                            \
+    X(serve, "serve", "serve --data DIR [--config FILE] [--KEY VALUE …]",                          \
+      "Run the server on a data folder made by init")                                              \
+    X(init, "init", "init --data DIR --owner EMAIL [--json]",                                      \
+      "Make a data folder: root account, owner, an API client with every right")                   \
+    X(publish, "publish", "publish [FILE|-]",                                                      \
+      "Publish events: one envelope, an array, or one per line; prints the answers")               \
+    X(tail, "tail", "tail [--destination ID] [--type T]",                                          \
+      "Watch what is accepted, attempted and changes state, live")                                 \
+    X(test, "test", "test DESTINATION_ID [--event-type T] [--json]",                               \
+      "Send a test event and show each step; exit 1 where it failed")                              \
+    X(simulate, "simulate", "simulate [--devices N] [--rate R] [--events N] [--seed S] [--print]", \
+      "Publish the connection events of a simulated fleet of SIMs")                                \
+    X(receive, "receive",                                                                          \
+      "receive --listen ADDR [--tls-cert FILE --tls-key FILE] [--secret-file FILE --url URL] "     \
+      "[--status N] [--delay-ms N] [--hang|--reset|--close]",                                      \
+      "Receive webhooks: verifies signature and token, prints a JSON line per request")            \
+    X(destinations, "destinations",                                                                \
+      "destinations list | get ID | create FILE | update ID FILE | delete ID",                     \
+      "Manage destinations")                                                                       \
+    X(rules, "rules", "rules list | get ID | create FILE | update ID FILE | delete ID",            \
+      "Manage streaming rules")                                                                    \
+    X(secrets, "secrets",                                                                          \
+      "secrets list | create FILE | update ID FILE | activate ID | "                               \
+      "import --data DIR --name NAME FILE",                                                        \
+      "Manage webhook secrets (import works on a folder that is not served)")                      \
+    X(sign, "sign", "sign --secret-file FILE --method M --url URL BODYFILE",                       \
+      "Print the kore-signature of a request")                                                     \
+    X(verify, "verify", "verify --secret-file FILE --method M --url URL --signature HEX BODYFILE", \
+      "Check a kore-signature: exit 0 right, 1 wrong")                                             \
+    X(json, "json", "json check FILE", "Check that a file is strict JSON: exit 0 valid, 1 not")    \
+    X(check_address, "check-address", "check-address URL [--allow-http] [--allow-networks CIDRS]", \
+      "Tell whether destinations may reach a URL: exit 0 allowed, 1 refused")                      \
+    X(check, "check", "check --data DIR [--json]",                                                 \
+      "Verify every checksum and recount what is owed: exit 0 sound, 1 findings, 2 unreadable")    \
+    X(config, "config", "config [--config FILE] [--KEY VALUE …]",                                  \
+      "Print the settings in force, or what is wrong with them")                                   \
+    X(reference, "reference", "reference settings|errors|metrics|commands|api",                    \
+      "Print a reference table in Markdown")                                                       \
+    X(version, "version", "version", "Print the version")
+
+#define CLI_DECLARE(symbol, name, usage, summary) int cli_##symbol(int argc, char **argv);
+CLI_COMMANDS(CLI_DECLARE)
+#undef CLI_DECLARE
+
+#define MILLRACE_VERSION "0.1.0"
+
+/* Runs argv[1] as a command; the program's exit code. */
+int cli_main(int argc, char **argv);
+
+/* An option of a command. Values are slices of argv. */
+struct cli_option {
+    const char *name;  /* without dashes */
+    bool is_flag;      /* takes no value */
+    const char *value; /* NULL: not given */
+    bool is_given;
+};
+/* Takes `--name value`, `--name=value` and flags out of the arguments; what remains stands in
+ * args[0 … *ret_n). False: an unknown or incomplete option; the problem was printed with the usage.
+ * An argument `--` ends options. */
+bool cli_options(int argc, char **argv, struct cli_option *options, size_t n_options,
+                 const char **args, size_t args_max, size_t *ret_n, const char *command);
+/* Prints `millrace COMMAND: problem` to standard error, then nothing else. Returns CLI_USAGE. */
+int cli_usage_error(const char *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Prints `millrace: problem` to standard error. */
+void cli_problem(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* A whole file, or standard input for "-". Freed with mr_free. False: printed. */
+bool cli_read_file(const char *path, size_t size_max, mr_str *ret_text);
+/* As read_file without the line end(s) behind it: for secrets. */
+bool cli_read_line_file(const char *path, mr_str *ret_text);
+/* Writes to standard output. */
+void cli_print(mr_str text);
+
+#endif

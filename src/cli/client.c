@@ -1,0 +1,280 @@
+/* Calls of the API by libcurl. See client.h. */
+#include "cli/client.h"
+
+#include "cli/cli.h"
+
+#include "base/mem.h"
+#include "json/tape.h"
+#include "os/clock.h"
+#include "os/process.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+
+#define ANSWER_MAX    ((size_t)256 << 20)
+#define URL_SIZE      4096
+#define TOKEN_SIZE    8300
+#define CONNECT_S     10L
+#define CALL_S        120L
+#define TOKEN_EARLY_S 30
+
+struct cli_client {
+    CURL *curl;
+    char url[1024];
+    const char *id;
+    const char *secret;
+    const char *ca_file;
+    char token[TOKEN_SIZE];
+    mr_mono token_until;
+    char problem[CURL_ERROR_SIZE];
+};
+
+struct cli_client *cli_client_new(void) {
+    struct cli_client *client = MR_NEW(struct cli_client);
+    if (client == NULL || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        cli_problem("could not start the HTTP client");
+        mr_free(client);
+        return NULL;
+    }
+    const char *url = os_environment_get("MILLRACE_URL");
+    client->id = os_environment_get("MILLRACE_CLIENT_ID");
+    client->secret = os_environment_get("MILLRACE_CLIENT_SECRET");
+    client->ca_file = os_environment_get("MILLRACE_CA_FILE");
+    if (url == NULL || client->id == NULL || client->secret == NULL) {
+        cli_problem("set MILLRACE_URL, MILLRACE_CLIENT_ID and MILLRACE_CLIENT_SECRET (and "
+                    "MILLRACE_CA_FILE for a private certificate authority)");
+        cli_client_free(client);
+        return NULL;
+    }
+    size_t len = strlen(url);
+    while (len > 0 && url[len - 1] == '/') {
+        len--;
+    }
+    client->curl = curl_easy_init();
+    if (client->curl == NULL ||
+        !mr_str_to_c(mr_str_of(url, len), client->url, sizeof client->url)) {
+        cli_problem("could not use MILLRACE_URL");
+        cli_client_free(client);
+        return NULL;
+    }
+    return client;
+}
+
+void cli_client_free(struct cli_client *client) {
+    if (client == NULL) {
+        return;
+    }
+    if (client->curl != NULL) {
+        curl_easy_cleanup(client->curl);
+    }
+    curl_global_cleanup();
+    explicit_bzero(client->token, sizeof client->token);
+    mr_free(client);
+}
+
+const char *cli_client_url(const struct cli_client *client) {
+    return client->url;
+}
+
+void cli_answer_done(struct cli_answer *answer) {
+    mr_buf_done(&answer->body);
+}
+
+static size_t on_write(char *ptr, size_t size, size_t n, void *ctx) {
+    mr_buf *body = ctx;
+    return mr_is_ok(mr_buf_append(body, ptr, size * n)) ? size * n : 0;
+}
+
+static size_t on_header(char *ptr, size_t size, size_t n, void *ctx) {
+    struct cli_answer *answer = ctx;
+    mr_str line = mr_str_of(ptr, size * n);
+    mr_str name = MR_STR("retry-after:");
+    if (line.len > name.len && mr_str_eq_nocase(mr_str_slice(line, 0, name.len), name)) {
+        long seconds = 0;
+        for (size_t i = name.len; i < line.len; i++) {
+            if (line.ptr[i] >= '0' && line.ptr[i] <= '9' && seconds < 100000) {
+                seconds = seconds * 10 + (line.ptr[i] - '0');
+            }
+        }
+        answer->retry_after_s = seconds;
+    }
+    return size * n;
+}
+
+/* Options that every call has. */
+static void prepare(struct cli_client *client, const char *method, const char *url,
+                    struct curl_slist *headers, mr_str body) {
+    CURL *curl = client->curl;
+    curl_easy_reset(curl);
+    client->problem[0] = '\0';
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, client->problem);
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, CALL_S);
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    if (client->ca_file != NULL) {
+        curl_easy_setopt(curl, CURLOPT_CAINFO, client->ca_file);
+    }
+    if (!mr_str_is_absent(body)) {
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.ptr);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
+    }
+}
+
+/* Runs the prepared call. */
+static void perform(struct cli_client *client, struct cli_answer *answer) {
+    CURL *curl = client->curl;
+    if (answer->body.max == 0) {
+        mr_buf_init(&answer->body, ANSWER_MAX);
+    }
+    mr_buf_reset(&answer->body);
+    answer->status = 0;
+    answer->retry_after_s = 0;
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_write);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer->body);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, answer);
+    CURLcode code = curl_easy_perform(curl);
+    if (code != CURLE_OK) {
+        cli_problem("could not reach %s: %s", client->url,
+                    client->problem[0] != '\0' ? client->problem : curl_easy_strerror(code));
+        return;
+    }
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
+}
+
+static bool read_token(struct cli_client *client, mr_str body) {
+    json_tape tape;
+    mr_arena arena;
+    mr_str token = MR_STR_NONE;
+    uint64_t expires_s = 0;
+    mr_arena_init(&arena, 65536);
+    json_tape_init(&tape, JSON_DEPTH_DEFAULT);
+    bool ok = mr_is_ok(json_tape_read(&tape, body, NULL)) &&
+              mr_is_ok(json_string(json_find(json_root(&tape), MR_STR("access_token")), &arena,
+                                   &token)) &&
+              mr_is_ok(json_u64(json_find(json_root(&tape), MR_STR("expires_in")), 1,
+                                UINT64_C(1) << 32, &expires_s)) &&
+              mr_str_to_c(token, client->token, sizeof client->token);
+    json_tape_done(&tape);
+    mr_arena_done(&arena);
+    client->token_until =
+        mr_mono_add_ms(os_mono_now(), ((int64_t)expires_s - TOKEN_EARLY_S) * 1000);
+    return ok;
+}
+
+/* A token that is good for a while. False: printed. */
+static bool have_token(struct cli_client *client) {
+    if (client->token[0] != '\0' && mr_mono_before(os_mono_now(), client->token_until)) {
+        return true;
+    }
+    char url[URL_SIZE];
+    char form[2048];
+    char *id = curl_easy_escape(client->curl, client->id, 0);
+    char *secret = curl_easy_escape(client->curl, client->secret, 0);
+    snprintf(url, sizeof url, "%s/api-services/v1/auth/token", client->url);
+    int len =
+        snprintf(form, sizeof form, "grant_type=client_credentials&client_id=%s&client_secret=%s",
+                 id != NULL ? id : "", secret != NULL ? secret : "");
+    curl_free(id);
+    curl_free(secret);
+    struct cli_answer answer = {0};
+    bool ok = false;
+    if (len > 0 && (size_t)len < sizeof form) {
+        prepare(client, "POST", url, NULL, mr_str_of(form, (size_t)len));
+        perform(client, &answer);
+        ok = answer.status == 200 && read_token(client, mr_buf_view(&answer.body));
+        if (!ok && answer.status != 0) {
+            cli_problem("could not get an access token: status %ld: %.*s", answer.status,
+                        MR_FMT(mr_str_slice(mr_buf_view(&answer.body), 0, 300)));
+        }
+    }
+    explicit_bzero(form, sizeof form);
+    cli_answer_done(&answer);
+    return ok;
+}
+
+static struct curl_slist *headers_of(const struct cli_client *client, const char *content_type) {
+    char line[TOKEN_SIZE + 32];
+    snprintf(line, sizeof line, "Authorization: Bearer %s", client->token);
+    struct curl_slist *headers = curl_slist_append(NULL, line);
+    if (content_type != NULL) {
+        snprintf(line, sizeof line, "Content-Type: %s", content_type);
+        headers = curl_slist_append(headers, line);
+    }
+    return curl_slist_append(headers, "Expect:");
+}
+
+void cli_call(struct cli_client *client, const char *method, const char *path,
+              const char *content_type, mr_str body, struct cli_answer *answer) {
+    answer->status = 0;
+    if (!have_token(client)) {
+        return;
+    }
+    char url[URL_SIZE];
+    snprintf(url, sizeof url, "%s%s", client->url, path);
+    struct curl_slist *headers = headers_of(client, content_type);
+    prepare(client, method, url, headers, body);
+    perform(client, answer);
+    curl_slist_free_all(headers);
+}
+
+/* A stream's reader. */
+struct stream {
+    bool (*on_bytes)(void *ctx, mr_str bytes);
+    void *ctx;
+    CURL *curl;
+};
+
+static size_t on_stream(char *ptr, size_t size, size_t n, void *ctx) {
+    struct stream *stream = ctx;
+    long status = 0;
+    curl_easy_getinfo(stream->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status != 200) {
+        cli_problem("status %ld: %.*s", status, (int)(size * n), ptr);
+        return 0;
+    }
+    return stream->on_bytes(stream->ctx, mr_str_of(ptr, size * n)) ? size * n : 0;
+}
+
+bool cli_stream(struct cli_client *client, const char *path,
+                bool (*on_bytes)(void *ctx, mr_str bytes), void *ctx) {
+    if (!have_token(client)) {
+        return false;
+    }
+    char url[URL_SIZE];
+    snprintf(url, sizeof url, "%s%s", client->url, path);
+    struct curl_slist *headers = headers_of(client, NULL);
+    struct stream stream = {on_bytes, ctx, client->curl};
+    prepare(client, "GET", url, headers, MR_STR_NONE);
+    curl_easy_setopt(client->curl, CURLOPT_TIMEOUT, 0L);
+    curl_easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, on_stream);
+    curl_easy_setopt(client->curl, CURLOPT_WRITEDATA, &stream);
+    CURLcode code = curl_easy_perform(client->curl);
+    curl_slist_free_all(headers);
+    if (code != CURLE_OK && code != CURLE_WRITE_ERROR) {
+        cli_problem("the stream broke off: %s",
+                    client->problem[0] != '\0' ? client->problem : curl_easy_strerror(code));
+    }
+    return code == CURLE_OK;
+}
+
+int cli_show_answer(const struct cli_answer *answer) {
+    if (answer->status == 0) {
+        return CLI_NO;
+    }
+    mr_str body = mr_buf_view(&answer->body);
+    if (answer->status >= 200 && answer->status < 300) {
+        if (body.len > 0) {
+            cli_print(body);
+            cli_print(MR_STR("\n"));
+        }
+        return CLI_OK;
+    }
+    cli_problem("refused with status %ld: %.*s", answer->status,
+                MR_FMT(mr_str_slice(body, 0, 4000)));
+    return CLI_NO;
+}

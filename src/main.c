@@ -1,0 +1,6 @@
+/* The program `millrace`: everything is in cli/. */
+#include "cli/cli.h"
+
+int main(int argc, char **argv) {
+    return cli_main(argc, argv);
+}
