@@ -3,7 +3,6 @@
 
 #include "base/mem.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 void mr_buf_init(mr_buf *buf, size_t max) {
@@ -93,31 +92,38 @@ mr_err mr_buf_i64(mr_buf *buf, int64_t n) {
     return err;
 }
 
-mr_err mr_buf_printf(mr_buf *buf, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(NULL, 0, format, args);
-    va_end(args);
-    MR_ASSERT(n >= 0);
-    /* One byte more for the NUL that vsnprintf writes; it is not counted. */
+mr_err mr_buf_vprintf(mr_buf *buf, const char *format, va_list args) {
     char small[256];
+    va_list again;
+    va_copy(again, args);
+    int n = vsnprintf(small, sizeof small, format, args);
+    MR_ASSERT(n >= 0);
     char *at = small;
+    mr_err err = MR_OK;
     if ((size_t)n >= sizeof small) {
-        if ((size_t)n > buf->max - buf->len) {
-            return MR_ERR(MR_E_LIMIT);
-        }
-        at = mr_alloc((size_t)n + 1);
+        /* One byte more for the NUL that vsnprintf writes; it is not counted. */
+        at = (size_t)n > buf->max - buf->len ? NULL : mr_alloc((size_t)n + 1);
         if (at == NULL) {
-            return MR_ERR(MR_E_NOMEM);
+            err = MR_ERR((size_t)n > buf->max - buf->len ? MR_E_LIMIT : MR_E_NOMEM);
+        } else {
+            vsnprintf(at, (size_t)n + 1, format, again);
         }
     }
-    va_start(args, format);
-    vsnprintf(at, (size_t)n + 1, format, args);
-    va_end(args);
-    mr_err err = mr_buf_append(buf, at, (size_t)n);
+    va_end(again);
+    if (mr_is_ok(err)) {
+        err = mr_buf_append(buf, at, (size_t)n);
+    }
     if (at != small) {
         mr_free(at);
     }
+    return err;
+}
+
+mr_err mr_buf_printf(mr_buf *buf, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    mr_err err = mr_buf_vprintf(buf, format, args);
+    va_end(args);
     return err;
 }
 

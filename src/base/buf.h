@@ -6,6 +6,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <stdarg.h>
+
 typedef struct mr_buf {
     char *ptr; /* owned; NULL while nothing was reserved */
     size_t len;
@@ -28,6 +30,8 @@ mr_err mr_buf_byte(mr_buf *buf, char c);
 mr_err mr_buf_u64(mr_buf *buf, uint64_t n);
 mr_err mr_buf_i64(mr_buf *buf, int64_t n);
 mr_err mr_buf_printf(mr_buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+mr_err mr_buf_vprintf(mr_buf *buf, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
 /* Drops n bytes from the front (moves the rest). */
 void mr_buf_consume(mr_buf *buf, size_t n);
 /* Shortens to len bytes (len ≤ buf->len). */

@@ -79,6 +79,9 @@ static void print_finding(const struct recount_finding *finding) {
         printf(" destination number %u,", finding->destination);
     }
     printf(" %s", finding->what != NULL ? finding->what : "");
+    if (finding->kind == RECOUNT_CHECKPOINT && finding->pos == 0) {
+        printf(" in %s is damaged or cannot be read", folder_of(finding->kind));
+    }
     if (has_counts(finding->kind) && finding->found != finding->expected) {
         printf(" is %llu and should be %llu", (unsigned long long)finding->found,
                (unsigned long long)finding->expected);

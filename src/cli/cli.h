@@ -31,11 +31,13 @@ enum cli_exit {
       "Watch what is accepted, attempted and changes state, live")                                 \
     X(test, "test", "test DESTINATION_ID [--event-type T] [--json]",                               \
       "Send a test event and show each step; exit 1 where it failed")                              \
-    X(simulate, "simulate", "simulate [--devices N] [--rate R] [--events N] [--seed S] [--print]", \
+    X(simulate, "simulate",                                                                        \
+      "simulate [--devices N] [--rate R] [--events N] [--seed S] [--print] [--stamp] "             \
+      "[--prefix P]",                                                                              \
       "Publish the connection events of a simulated fleet of SIMs")                                \
     X(receive, "receive",                                                                          \
       "receive --listen ADDR [--tls-cert FILE --tls-key FILE] [--secret-file FILE --url URL] "     \
-      "[--status N] [--delay-ms N] [--hang|--reset|--close]",                                      \
+      "[--status N] [--delay-ms N] [--hang|--reset|--close] [--summary-file FILE]",                \
       "Receive webhooks: verifies signature and token, prints a JSON line per request")            \
     X(destinations, "destinations",                                                                \
       "destinations list | get ID | create FILE | update ID FILE | delete ID",                     \

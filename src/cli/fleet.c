@@ -78,8 +78,7 @@ static const char *const awkward_names[] = {
     "back\\slash \\\" and 'quotes' \\u0041",
     "tab\there, line\nfeed, bell\a, escape\x1b[31m, nul-free\x01\x1f",
     "emoji 🚚❄️ 👩🏽‍🔧 and 𝔘𝔫𝔦𝔠𝔬𝔡𝔢",
-    "\xe2\x80\xa8line separator\xe2\x80\xa9paragraph\xc2\xa0no-break\x7f"
-    "delete",
+    "\xe2\x80\xa8line separator\xe2\x80\xa9paragraph\xc2\xa0no-break\177delete",
     "مقياس \xe2\x80\x8fRTL\xe2\x80\x8f שלום",
     "</script><b>&amp;%00%0a{{7*7}}${x}",
     "",

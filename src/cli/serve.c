@@ -126,7 +126,9 @@ int cli_serve(int argc, char **argv) {
     }
     os_signals_block();
     const struct program_events events = {&args, on_ready, on_problem};
-    return program_run(&config, args.data, &events);
+    int code = program_run(&config, args.data, &events);
+    config_done(&config);
+    return code;
 }
 
 int cli_config(int argc, char **argv) {

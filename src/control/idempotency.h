@@ -7,7 +7,7 @@
 #include "control/control.h"
 
 #define IDEMPOTENCY_KEY_MAX  255
-#define IDEMPOTENCY_BODY_MAX 65536
+#define IDEMPOTENCY_BODY_MAX 262144
 #define IDEMPOTENCY_TTL_MS   (INT64_C(24) * 3600 * 1000)
 
 struct idempotency_call {

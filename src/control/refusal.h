@@ -36,8 +36,6 @@
     X(TOO_LARGE, 20413, 413, "Request too large", "The body is larger than this call takes.")      \
     X(MEDIA_TYPE, 20415, 415, "Unknown content type",                                              \
       "The Content-Type is not one that this call takes.")                                         \
-    X(EXPECTATION, 20417, 417, "Unknown expectation",                                              \
-      "The only expectation understood is 100-continue.")                                          \
     X(TOO_MANY, 20429, 429, "Too many requests",                                                   \
       "Wait as long as Retry-After says, then send again.")                                        \
     X(FIELDS_TOO_LARGE, 20431, 431, "Header fields too large",                                     \

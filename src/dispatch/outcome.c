@@ -141,7 +141,8 @@ static void add_outcome(struct outcome_out *out, uint32_t destination,
     const struct record_outcome outcome = {
         .kind = kinds[record->kind],
         .reason = record->reason,
-        .flags = failed ? RECORD_OUTCOME_FAILED : 0,
+        .flags = (uint8_t)((failed ? RECORD_OUTCOME_FAILED : 0) |
+                           (record->kind == LANE_RECORD_SPLIT ? RECORD_OUTCOME_PART : 0)),
         .form = record->form,
         .last_status = record->status,
         .destination = destination,

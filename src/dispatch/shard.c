@@ -214,7 +214,6 @@ static struct lane_settings settings_of(const struct model_destination *destinat
     settings.rate_per_second = webhook->rate_per_second;
     settings.concurrency_max = webhook->concurrency_max;
     settings.form = sink_form_of(destination);
-    settings.enabled_epoch = destination->version;
     if (webhook->retry.kind == MODEL_RETRY_STANDARD) {
         policy_init_standard(&settings.policy);
     } else if (webhook->retry.kind == MODEL_RETRY_DELAYS) {
@@ -463,10 +462,15 @@ static void adopt_one(struct shard *shard, uint32_t number) {
         return;
     }
     const struct model_destination *destination = snapshot_destination(shard->snapshot, number);
+    bool was_disabled = owner->destination != NULL && owner->destination->status == MODEL_DISABLED;
+    if (was_disabled && destination != NULL && destination->status != MODEL_DISABLED) {
+        owner->enabled_epoch++;
+    }
     http_client_forget(shard->options.sink.client, number);
     set_destination(owner, destination);
     owner->is_deleted = destination == NULL;
     struct lane_settings settings = settings_of(destination);
+    settings.enabled_epoch = owner->enabled_epoch;
     lane_on_settings(&owner->lane, &settings, shard_now(shard));
     if (owner->is_deleted) {
         begin_discard_all(owner);

@@ -3,10 +3,11 @@
  * one. */
 #include "event/errors.h"
 
-#include <stdarg.h>
-#include <stdio.h>
+#include "base/buf.h"
 
-#define MESSAGE_BYTES_MAX 256
+#include <stdarg.h>
+
+#define MESSAGE_BYTES_MAX 1024
 
 void event_errors_init(struct event_errors *errors, mr_arena *arena, uint32_t max) {
     *errors = (struct event_errors){.arena = arena, .max = max};
@@ -28,14 +29,14 @@ void event_errors_add(struct event_errors *errors, uint16_t http_status, uint32_
     if (errors->ptr == NULL) {
         errors->ptr = mr_arena_calloc(errors->arena, errors->max, sizeof *errors->ptr);
     }
-    char text[MESSAGE_BYTES_MAX];
+    mr_buf text;
     va_list args;
+    mr_buf_init(&text, MESSAGE_BYTES_MAX);
     va_start(args, format);
-    int len = vsnprintf(text, sizeof text, format, args);
+    mr_err err = mr_buf_vprintf(&text, format, args);
     va_end(args);
-    MR_ASSERT(len >= 0);
-    size_t kept = (size_t)len < sizeof text ? (size_t)len : sizeof text - 1;
-    mr_str message = mr_arena_str(errors->arena, mr_str_of(text, kept));
+    mr_str message = mr_is_ok(err) ? mr_arena_str(errors->arena, mr_buf_view(&text)) : MR_STR_NONE;
+    mr_buf_done(&text);
     mr_str place = mr_arena_str(errors->arena, pointer);
     if (errors->ptr == NULL || mr_str_is_absent(message) || mr_str_is_absent(place)) {
         return;

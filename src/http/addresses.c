@@ -4,8 +4,9 @@
  * more than half full and never grows. An entry that falls to zero is taken out by moving up what
  * follows it. An IPv6 client owns a /64 at least, so only the first 64 bits count. The seed keeps
  * peers from choosing addresses that collide. */
-#include "base/mem.h"
 #include "http/connection.h"
+
+#include "base/mem.h"
 
 struct http_address {
     uint8_t key[17]; /* family, address */

@@ -4,8 +4,9 @@
  * the first in line, else into a buffer of its own that is moved when its turn comes. Nothing is
  * sent here; the connection's flush task does it once per turn, so that all answers of a turn leave
  * in one system call, and on_end never runs inside a handler's call. */
-#include "base/mem.h"
 #include "http/connection.h"
+
+#include "base/mem.h"
 
 #include <stdio.h>
 

@@ -5,8 +5,9 @@
  * nothing; it goes on when one closes. Without descriptors it waits a moment, because nothing tells
  * when there are some again. An address over its share is accepted and closed: it must not block
  * the others' places in the queue. */
-#include "base/mem.h"
 #include "http/connection.h"
+
+#include "base/mem.h"
 #include "os/clock.h"
 
 #include <openssl/ssl.h>

@@ -556,18 +556,16 @@ static mr_err read_text(struct reader *r) {
 }
 
 static const char *rule_of(mr_err err) {
-    switch (err.code) {
-    case JSON_E_UTF8:
+    if (mr_err_is(err, JSON_E_UTF8)) {
         return "utf8";
-    case JSON_E_SURROGATE:
-        return "surrogate";
-    case JSON_E_DUPLICATE:
-        return "duplicate";
-    case JSON_E_DEPTH:
-        return "depth";
-    default:
-        return "syntax";
     }
+    if (mr_err_is(err, JSON_E_SURROGATE)) {
+        return "surrogate";
+    }
+    if (mr_err_is(err, JSON_E_DUPLICATE)) {
+        return "duplicate";
+    }
+    return mr_err_is(err, JSON_E_DEPTH) ? "depth" : "syntax";
 }
 
 mr_err json_tape_read(json_tape *tape, mr_str text, json_error *ret_error) {

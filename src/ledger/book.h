@@ -167,6 +167,9 @@ size_t book_letters_older(const struct book *book, int64_t created_before_ms,
 /* The oldest letters of that destination (UINT32_MAX: any), oldest first. */
 size_t book_letters_oldest(const struct book *book, uint32_t destination,
                            struct record_letter_id *out, size_t n_max);
+/* Likewise, but only those whose content is kept and stands before `pos`. */
+size_t book_letters_holding(const struct book *book, uint32_t destination, uint64_t pos,
+                            struct record_letter_id *out, size_t n_max);
 /* How many letters are over the bound (0: none), and who holds most. */
 uint64_t book_letters_over(const struct book *book, uint32_t *ret_destination);
 

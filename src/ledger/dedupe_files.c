@@ -371,8 +371,10 @@ static mr_err load_files(struct dedupe *dedupe) {
     for (size_t i = 0; i < found->n; i++) {
         MR_TRY(load_file(dedupe, found->pos[i]));
     }
-    if (dedupe->replay_from > dedupe->stored_end) {
-        dedupe->replay_from = dedupe->stored_end;
+    /* A place where reading can begin: the last record that the files hold. */
+    uint64_t last = dedupe->stored_end == 0 ? 0 : dedupe->stored_end - 1;
+    if (dedupe->replay_from > last) {
+        dedupe->replay_from = last;
     }
     return MR_OK;
 }

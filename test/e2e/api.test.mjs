@@ -90,19 +90,49 @@ test('what the HTTP engine refuses is answered in JSON too', async () => {
     socket.on('close', () => resolve(out));
     socket.on('error', reject);
   });
-  for (const [text, status] of [['GET / HTTP/1.1\r\n\r\n', 400],
-    ['GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n', 400],
-    ['POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n', 400],
-    ['GET /healthz HTTP/1.1\nHost: a\n\n', 400],
-    ['GET /healthz HTTP/1.1\r\nHost : a\r\n\r\n', 400],
-    [`GET /healthz HTTP/1.1\r\nHost: a\r\nX: ${'y'.repeat(20000)}\r\n\r\n`, 431],
-    ['GET /healthz HTTP/3.0\r\nHost: a\r\n\r\n', 505]]) {
+  for (const [text, status, code] of [['GET / HTTP/1.1\r\n\r\n', 400, 20400],
+    ['GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n', 400, 20400],
+    ['POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n', 400, 20400],
+    ['GET /healthz HTTP/1.1\nHost: a\n\n', 400, 20400],
+    ['GET /healthz HTTP/1.1\r\nHost : a\r\n\r\n', 400, 20400],
+    [`GET /healthz HTTP/1.1\r\nHost: a\r\nX: ${'y'.repeat(20000)}\r\n\r\n`, 431, 20431],
+    ['POST /v1/events HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n', 501, 20501],
+    ['GET /healthz HTTP/3.0\r\nHost: a\r\n\r\n', 505, 20505]]) {
     const answer = await raw(text);
     assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `), JSON.stringify(text.slice(0, 60)));
     const body = JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4));
     assert.equal(body.status, status);
-    assert.equal(body.code, 20000 + status);
+    assert.equal(body.code, code);
   }
+});
+
+test('a request that never comes whole is answered 408', async () => {
+  const own = await Server.start({settings: {header_timeout_ms: '300'}});
+  try {
+    const {hostname, port} = new URL(own.url);
+    const answer = await new Promise((resolve, reject) => {
+      let out = '';
+      const socket = net.connect(Number(port), hostname, () => socket.write('GET / HTTP/1.1\r\nHo'));
+      socket.on('data', (bytes) => { out += bytes; });
+      socket.on('close', () => resolve(out));
+      socket.on('error', reject);
+    });
+    assert.match(answer, /^HTTP\/1.1 408 /);
+    assert.equal(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4)).code, 20408);
+  } finally {
+    await own.end();
+  }
+});
+
+test('clients\' routes answer with codes of their own; tests are limited', async () => {
+  wrong(await server.api('POST', '/v1/ping'), 405, 40405);
+  const destination = await server.destination('https://127.0.0.1:1024/');
+  let last;
+  for (let i = 0; i < 11; i++) {
+    last = await server.api('POST', `/v1/destinations/${destination.id}/test`, {});
+  }
+  wrong(last, 429, 20429);
+  assert.ok(Number(last.headers['retry-after']) > 1);
 });
 
 test('every code that errors name has its page', async () => {

@@ -250,6 +250,19 @@ size_t book_letters_oldest(const struct book *book, uint32_t destination,
     return n;
 }
 
+size_t book_letters_holding(const struct book *book, uint32_t destination, uint64_t pos,
+                            struct record_letter_id *out, size_t n_max) {
+    size_t n = 0;
+    for (size_t i = book->letters.first; i < book->letters.n && n < n_max; i++) {
+        const struct letter *item = &book->letters.items[i];
+        if (item->is_live && item->letter.has_payload && item->letter.destination == destination &&
+            item->letter.pos < pos) {
+            out[n++] = item->letter.id;
+        }
+    }
+    return n;
+}
+
 uint64_t book_letters_over(const struct book *book, uint32_t *ret_destination) {
     if (book->letters.n_live <= book->options.dead_letters_max) {
         return 0;

@@ -502,11 +502,13 @@ static bool dest_adds_up(const struct dest *dest) {
 
 static void load_dest(struct source *source, struct book *book) {
     uint32_t number = take_u32(source);
-    struct dest *dest = is_over(source) || book_dest_find(book, number) != NULL
-                            ? NULL
-                            : book_dest_ensure(book, number);
-    if (dest == NULL) {
+    if (is_over(source) || book_dest_find(book, number) != NULL) {
         source->is_bad = true;
+        return;
+    }
+    struct dest *dest = book_dest_ensure(book, number);
+    if (dest == NULL) {
+        source->no_memory = true;
         return;
     }
     dest->account = take_u32(source);

@@ -233,7 +233,8 @@ static mr_err give_up_some(struct keeper *keeper, const struct share *share, uin
                            mr_wall wall) {
     if (share->letters > 0) {
         struct record_letter_id ids[KEEPER_BATCH];
-        size_t n = book_letters_oldest(keeper->book, share->destination, ids, KEEPER_BATCH);
+        size_t n =
+            book_letters_holding(keeper->book, share->destination, end_pos, ids, KEEPER_BATCH);
         if (n > 0) {
             mr_warn(keeper->options.log, "dead_letters_expired_early",
                     mr_kv_i64("destination", (int64_t)share->destination),

@@ -8,9 +8,11 @@
 #include "control/idempotency.h"
 #include "control/secrets.h"
 
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -207,6 +209,42 @@ static void a_full_disk_refuses_and_leaves_nothing_half_done(void **state) {
     fixture_done(&f);
 }
 
+/* The write-ahead log is written at COMMIT: where it may not grow, COMMIT itself fails. */
+static void a_commit_that_fails_leaves_nothing(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    mr_str first = make_destination(&f);
+    struct rlimit before;
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    struct sigaction old;
+    struct stat info;
+    char wal[256];
+    struct destination_view view;
+    (void)snprintf(wal, sizeof wal, "%s/control.db-wal", f.dir);
+    assert_int_equal(stat(wal, &info), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    struct rlimit tight = {.rlim_cur = (rlim_t)info.st_size, .rlim_max = before.rlim_max};
+    sigaction(SIGXFSZ, &ignore, &old);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    mr_err err = destinations_patch(f.control, f.account, first, MR_STR("{\"name\":\"E\"}"), 0,
+                                    &f.arena, &view, NULL, NULL, &f.refusal);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    sigaction(SIGXFSZ, &old, NULL);
+    assert_refused(&f, err, 20503, "Nothing was changed");
+    assert_ok(destinations_get(f.control, f.account, first, &f.arena, &view, &f.refusal));
+    assert_text(view.name, "D");
+    assert_int_equal(view.version, 1);
+    struct snapshot *snapshot = control_snapshot(f.control);
+    assert_text(snapshot_destination(snapshot, view.number)->name, "D");
+    snapshot_unref(snapshot);
+    /* It goes on by itself. */
+    assert_ok(destinations_patch(f.control, f.account, first, MR_STR("{\"name\":\"E\"}"), 0,
+                                 &f.arena, &view, NULL, NULL, &f.refusal));
+    assert_int_equal(view.version, 2);
+    fixture_done(&f);
+}
+
 static void a_lock_of_another_is_503_and_passes(void **state) {
     (void)state;
     struct fixture f;
@@ -379,6 +417,7 @@ int main(void) {
         cmocka_unit_test(a_newer_format_is_refused),
         cmocka_unit_test(a_cut_off_init_is_completed_by_the_next),
         cmocka_unit_test(a_full_disk_refuses_and_leaves_nothing_half_done),
+        cmocka_unit_test(a_commit_that_fails_leaves_nothing),
         cmocka_unit_test(a_lock_of_another_is_503_and_passes),
         cmocka_unit_test(no_secret_is_in_the_clear_on_disk),
         cmocka_unit_test(pages_and_etags_are_read_and_written),

@@ -305,9 +305,13 @@ static void the_master_key_is_found_made_and_read(void **state) {
     mr_secret_unref(&read);
     assert_ok(master_key_path(files, "/given", base, dir, path));
     assert_string_equal(path, "/given");
-    static const char *const bad[] = {"", "\n", "xyz\n", "0123\n",
-                                      "0123456789abcdef0123456789abcdef0123456789abcdef0123456789ab"
-                                      "cdef\n\n"};
+    static const char *const bad[] = {
+        "",
+        "\n",
+        "xyz\n",
+        "0123\n",
+        "g123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n",
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\n"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         file = fopen(credential, "w");
         fputs(bad[i], file);
