@@ -49,7 +49,9 @@ static void make_event(struct bytes *out, uint32_t i) {
                                      .n_targets = 1,
                                      .targets = &target,
                                      .rules = rules};
-    spec.spans[RECORD_TYPE_ATTRIBUTE] = (struct record_span){938, 53};
+    size_t at = mr_str_find(spec.envelope, MR_STR("com.kore"));
+    spec.spans[RECORD_TYPE_ATTRIBUTE] =
+        (struct record_span){(uint32_t)at, (uint32_t)n - 2 - (uint32_t)at};
     must(record_event_encode(&spec, out->at, sizeof out->at, &out->len));
 }
 

@@ -619,7 +619,32 @@ static mr_err restore_destination(void *ctx, const struct book_destination *row)
 
 mr_err shard_restore(struct shard *shard, const struct book *book, mr_mono now, mr_wall wall) {
     struct restore restore = {.shard = shard, .book = book, .now = {now, wall}};
-    return book_each_destination(book, restore_destination, &restore);
+    MR_TRY(book_each_destination(book, restore_destination, &restore));
+    /* Without it the first turn would wait for an input, and what is owed with it. */
+    loop_defer(shard->options.loop, &shard->again);
+    return MR_OK;
+}
+
+/* ---- long backlogs ---- */
+
+static mr_err spill_chunk(void *ctx, const void *bytes, size_t size, uint64_t *ret_ref) {
+    return spill_put(ctx, bytes, size, ret_ref);
+}
+
+/* A chunk is 4 KiB that was written not long ago: nearly always in the page cache. One that is not
+ * is read at once; that is one short read for some 1,600 deliveries. */
+static mr_err unspill_chunk(void *ctx, uint64_t ref, void *bytes, size_t size) {
+    mr_err err = spill_get(ctx, ref, bytes, size, OS_READ_NOWAIT);
+    return mr_err_is(err, MR_E_AGAIN) ? spill_get(ctx, ref, bytes, size, OS_READ_WAIT) : err;
+}
+
+static void drop_chunk(void *ctx, uint64_t ref) {
+    spill_drop(ctx, ref);
+}
+
+static struct backlog_spill spill_of(struct spill *spill) {
+    return spill == NULL ? (struct backlog_spill){.ctx = NULL}
+                         : (struct backlog_spill){spill, spill_chunk, unspill_chunk, drop_chunk};
 }
 
 /* ---- life ---- */
@@ -650,7 +675,7 @@ mr_err shard_new(const struct shard_options *options, struct snapshot *snapshot,
                   .record = on_record,
                   .notice = on_notice,
                   .random = next_random},
-        .backlog = {.bytes_max = options->backlog_bytes_max},
+        .backlog = {.bytes_max = options->backlog_bytes_max, .spill = spill_of(options->spill)},
         .credits = CREDITS,
         .bytes_max = options->bytes_in_flight_max,
         .flying_max = options->requests_in_flight_max,

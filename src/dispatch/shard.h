@@ -13,6 +13,7 @@
 #include "journal/writer.h"
 #include "dispatch/types.h"
 #include "ledger/book.h"
+#include "ledger/spill.h"
 #include "loop/loop.h"
 #include "model/snapshot.h"
 #include "sink/sink.h"
@@ -34,6 +35,7 @@ struct shard_options {
     uint64_t bytes_in_flight_max; /* this worker's share */
     uint32_t requests_in_flight_max;
     uint64_t backlog_bytes_max; /* of backlogs in memory; 0: no bound */
+    struct spill *spill;        /* where longer ones go; NULL: they stay in memory */
     size_t slab_bytes_max;      /* of recent groups kept for rendering */
     /* A lane wants its destination's status changed in the store (410, days of failure, probing and
      * back): hand it to the control thread. */

@@ -103,6 +103,8 @@ mr_err journal_open(const struct os_files *files, const struct journal_options *
     journal->metrics = options->metrics;
     journal->random = options->random;
     journal->random_ctx = options->random_ctx;
+    journal->on_spare_taken = options->on_spare_taken;
+    journal->spare_ctx = options->spare_ctx;
     journal->next_number = 1;
     journal->next_sequence = 1;
     os_mutex_init(&journal->mu);
@@ -247,37 +249,56 @@ static void watch_space(struct journal *journal) {
     journal->space_level = level;
 }
 
-/* How many spares are missing; where none is, starving ends. */
-static size_t missing_spares(struct journal *journal, bool *ret_recovered) {
+/* Takes on to make a spare, where more are missing than are being made. *ret_recovered: none is
+ * missing any more, and starving ends. */
+static bool begin_spare(struct journal *journal, bool *ret_recovered) {
     os_mutex_lock(&journal->mu);
     size_t want = journal->is_starved ? JOURNAL_SPARES + 1 : JOURNAL_SPARES;
-    size_t missing = journal->n_spares < want ? want - journal->n_spares : 0;
-    *ret_recovered = journal->is_starved && missing == 0;
+    bool begins = journal->n_spares + journal->n_making < want;
+    journal->n_making += begins ? 1 : 0;
+    *ret_recovered = journal->is_starved && journal->n_spares >= want;
     if (*ret_recovered) {
         journal->is_starved = false;
     }
     os_mutex_unlock(&journal->mu);
-    return missing;
+    return begins;
 }
 
-bool journal_spare_step(struct journal *journal) {
+static void end_spare(struct journal *journal) {
+    os_mutex_lock(&journal->mu);
+    journal->n_making--;
+    os_mutex_unlock(&journal->mu);
+}
+
+bool journal_spare_hurry(struct journal *journal) {
     enum journal_state state = journal_state(journal);
     if (journal->is_read_only || state == JOURNAL_STATE_FAILED || state == JOURNAL_STATE_FENCED) {
         return false;
     }
-    watch_space(journal);
     bool recovered;
-    size_t missing = missing_spares(journal, &recovered);
-    if (missing > 0) {
-        if (mr_is_err(segments_make_spare(journal))) {
+    bool more = false;
+    if (begin_spare(journal, &recovered)) {
+        mr_err err = segments_make_spare(journal);
+        end_spare(journal);
+        if (mr_is_err(err)) {
             return false;
         }
-        missing = missing_spares(journal, &recovered);
+        more = begin_spare(journal, &recovered);
+        if (more) {
+            end_spare(journal); /* the next call's */
+        }
     }
     if (recovered) {
         segments_set_full(journal, false);
     }
-    return missing > 0;
+    return more;
+}
+
+bool journal_spare_step(struct journal *journal) {
+    if (!journal->is_read_only && journal_state(journal) < JOURNAL_STATE_FAILED) {
+        watch_space(journal);
+    }
+    return journal_spare_hurry(journal);
 }
 
 /* The oldest segment, where it lies wholly before that position. */

@@ -51,6 +51,10 @@ struct journal_options {
     /* Each damaged range found by recovery, in order of position; NULL: only logged. */
     void (*on_damage)(void *ctx, const struct journal_damage *damage);
     void *damage_ctx;
+    /* A spare was taken: journal_spare_hurry is wanted. Writer's thread; must not block. NULL: the
+     * maintenance thread is quick enough. */
+    void (*on_spare_taken)(void *ctx);
+    void *spare_ctx;
 };
 
 /* What recovery found. */
@@ -121,6 +125,8 @@ void journal_status(struct journal *journal, struct journal_status *ret_status);
  * True: call again at once, more is to be made; false: call again in about a second. Failures are
  * logged, counted and tried again by the next call. */
 bool journal_spare_step(struct journal *journal);
+/* The same without the look at the disk's space, for a thread beside the maintenance thread. */
+bool journal_spare_hurry(struct journal *journal);
 
 /* One segment as retention sees it. */
 struct journal_segment_info {

@@ -355,6 +355,9 @@ static bool take_spare(struct journal *journal, struct spare *ret_spare, uint64_
         *ret_sequence = journal->next_sequence++;
     }
     os_mutex_unlock(&journal->mu);
+    if (found && journal->on_spare_taken != NULL) {
+        journal->on_spare_taken(journal->spare_ctx);
+    }
     return found;
 }
 

@@ -46,6 +46,8 @@ struct journal {
     mr_metrics *metrics;
     void (*random)(void *ctx, void *out, size_t n);
     void *random_ctx;
+    void (*on_spare_taken)(void *ctx);
+    void *spare_ctx;
 
     _Atomic uint64_t durable; /* written by the writer */
     _Atomic int state;        /* enum journal_state, sticky part and FULL */
@@ -59,6 +61,7 @@ struct journal {
     size_t table_cap;
     struct spare spares[JOURNAL_SPARES + 2];
     size_t n_spares;
+    size_t n_making; /* spares that maintenance is filling */
     uint64_t next_number;
     uint64_t next_sequence;
     size_t n_open;   /* files open for readers */

@@ -15,8 +15,8 @@
  * Why not one table of whole entries: 4 million would be 128 MiB of memory; the index is 64 MiB at
  * the most, entries in memory 16 MiB. Why not filters per generation: sixteen cache misses.
  *
- * Growing stops the writer for some milliseconds at each doubling, a dozen times in a process's
- * life; clearing a retired generation is done in small parts.
+ * Growing moves the slots into a table of twice the size a few at a time, with each id that comes,
+ * and clearing a retired generation is done in small parts too: the writer never stops for either.
  *
  * Invariants: every entry of a generation that is not retired has its slot; no two entries that are
  * not retired have one tag; open entries are in order of position within what was placed by this
@@ -30,6 +30,8 @@
 #define REF_BITS       28U
 #define REF_MASK       ((UINT64_C(1) << REF_BITS) - 1)
 #define CLEAR_PER_TICK 1024U
+#define MOVE_PER_ID    64U
+#define GONE           UINT64_C(1) /* a slot of a table that is being left: moved or removed */
 
 /* --- entries ------------------------------------------------------------------------------------
  */
@@ -78,11 +80,11 @@ static struct generation *generation_of(const struct dedupe *dedupe, uint64_t sl
 /* --- the index ----------------------------------------------------------------------------------
  */
 
-static size_t home_of(const struct dedupe *dedupe, uint64_t slot) {
-    return (size_t)(((slot >> REF_BITS) * dedupe->n_slots) >> (64 - REF_BITS));
+static size_t home_in(const struct dedupe_table *table, uint64_t slot) {
+    return (size_t)(((slot >> REF_BITS) * table->n) >> (64 - REF_BITS));
 }
 
-/* The bits that stand for a tag; one is always set, so that no slot in use is zero. */
+/* The bits that stand for a tag; one is always set, so that no slot in use is 0 or GONE. */
 static uint64_t print_of(struct siphash_128 tag) {
     return (tag.lo & ~REF_MASK) | (REF_MASK + 1);
 }
@@ -91,46 +93,85 @@ static uint64_t slot_of(struct siphash_128 tag, uint64_t number) {
     return print_of(tag) | (number & REF_MASK);
 }
 
-static size_t slot_after(const struct dedupe *dedupe, size_t i) {
-    return i + 1 == dedupe->n_slots ? 0 : i + 1;
+static size_t slot_after(const struct dedupe_table *table, size_t i) {
+    return i + 1 == table->n ? 0 : i + 1;
+}
+
+static void table_put(struct dedupe_table *table, uint64_t slot) {
+    size_t i = home_in(table, slot);
+    while (table->slots[i] != 0) {
+        i = slot_after(table, i);
+    }
+    table->slots[i] = slot;
 }
 
 static void index_put(struct dedupe *dedupe, uint64_t slot) {
-    size_t i = home_of(dedupe, slot);
-    while (dedupe->slots[i] != 0) {
-        i = slot_after(dedupe, i);
-    }
-    dedupe->slots[i] = slot;
+    table_put(&dedupe->table, slot);
     dedupe->n_used++;
 }
 
-static size_t distance(const struct dedupe *dedupe, size_t from, size_t to) {
-    return to >= from ? to - from : to + dedupe->n_slots - from;
+/* Moves some slots of the table that is being left. */
+static void migrate(struct dedupe *dedupe, size_t n) {
+    struct dedupe_table *old = &dedupe->old;
+    for (; n > 0 && dedupe->n_moved < old->n; n--, dedupe->n_moved++) {
+        uint64_t slot = old->slots[dedupe->n_moved];
+        if (slot > GONE) {
+            table_put(&dedupe->table, slot);
+            old->slots[dedupe->n_moved] = GONE;
+        }
+    }
+    if (old->n > 0 && dedupe->n_moved == old->n) {
+        mr_free(old->slots);
+        *old = (struct dedupe_table){0};
+    }
+}
+
+static size_t distance(const struct dedupe_table *table, size_t from, size_t to) {
+    return to >= from ? to - from : to + table->n - from;
+}
+
+/* Where a slot stands; table->n where it does not. */
+static size_t table_find(const struct dedupe_table *table, uint64_t slot) {
+    if (table->n == 0) {
+        return 0;
+    }
+    size_t i = home_in(table, slot);
+    while (table->slots[i] != slot) {
+        if (table->slots[i] == 0) {
+            return table->n;
+        }
+        i = slot_after(table, i);
+    }
+    return i;
 }
 
 static void index_remove(struct dedupe *dedupe, uint64_t slot) {
-    size_t hole = home_of(dedupe, slot);
-    while (dedupe->slots[hole] != slot) {
-        MR_ASSERT(dedupe->slots[hole] != 0);
-        hole = slot_after(dedupe, hole);
+    struct dedupe_table *table = &dedupe->table;
+    size_t hole = table_find(table, slot);
+    dedupe->n_used--;
+    if (hole == table->n) {
+        hole = table_find(&dedupe->old, slot);
+        MR_ASSERT(hole < dedupe->old.n);
+        dedupe->old.slots[hole] = GONE;
+        return;
     }
-    for (size_t i = slot_after(dedupe, hole); dedupe->slots[i] != 0; i = slot_after(dedupe, i)) {
-        size_t home = home_of(dedupe, dedupe->slots[i]);
-        if (distance(dedupe, home, i) >= distance(dedupe, hole, i)) {
-            dedupe->slots[hole] = dedupe->slots[i];
+    for (size_t i = slot_after(table, hole); table->slots[i] != 0; i = slot_after(table, i)) {
+        size_t home = home_in(table, table->slots[i]);
+        if (distance(table, home, i) >= distance(table, hole, i)) {
+            table->slots[hole] = table->slots[i];
             hole = i;
         }
     }
-    dedupe->slots[hole] = 0;
-    dedupe->n_used--;
+    table->slots[hole] = 0;
 }
 
 mr_err dedupe_index_reserve(struct dedupe *dedupe, uint64_t n) {
     uint64_t need = dedupe->n_used + n;
-    if (dedupe->n_slots != 0 && need * 10 <= (uint64_t)dedupe->n_slots * 7) {
+    migrate(dedupe, MOVE_PER_ID * n);
+    if (need * 10 <= (uint64_t)dedupe->table.n * 7) {
         return MR_OK;
     }
-    size_t n_slots = dedupe->n_slots == 0 ? SLOTS_MIN : dedupe->n_slots;
+    size_t n_slots = dedupe->table.n == 0 ? SLOTS_MIN : dedupe->table.n;
     while (need * 10 > (uint64_t)n_slots * 7) {
         n_slots *= 2;
     }
@@ -138,17 +179,10 @@ mr_err dedupe_index_reserve(struct dedupe *dedupe, uint64_t n) {
     if (slots == NULL) {
         return MR_ERR(MR_E_NOMEM);
     }
-    uint64_t *old = dedupe->slots;
-    size_t n_old = dedupe->n_slots;
-    dedupe->slots = slots;
-    dedupe->n_slots = n_slots;
-    dedupe->n_used = 0;
-    for (size_t i = 0; i < n_old; i++) {
-        if (old[i] != 0) {
-            index_put(dedupe, old[i]);
-        }
-    }
-    mr_free(old);
+    migrate(dedupe, dedupe->old.n); /* of an earlier growth: done long ago, but for huge units */
+    dedupe->old = dedupe->table;
+    dedupe->table = (struct dedupe_table){.slots = slots, .n = n_slots};
+    dedupe->n_moved = 0;
     return MR_OK;
 }
 
@@ -156,17 +190,19 @@ void dedupe_index_add(struct dedupe *dedupe, struct siphash_128 tag, uint64_t nu
     index_put(dedupe, slot_of(tag, number));
 }
 
-mr_err dedupe_find(struct dedupe *dedupe, struct siphash_128 tag, struct dedupe_found *ret_found) {
-    if (dedupe->n_slots == 0) {
+/* Looks in one table. */
+static mr_err find_in(struct dedupe *dedupe, const struct dedupe_table *table,
+                      struct siphash_128 tag, struct dedupe_found *ret_found) {
+    if (table->n == 0) {
         return MR_ERR(MR_E_NOT_FOUND);
     }
     uint64_t print = print_of(tag);
-    for (size_t i = home_of(dedupe, print); dedupe->slots[i] != 0; i = slot_after(dedupe, i)) {
-        if ((dedupe->slots[i] & ~REF_MASK) != print) {
+    for (size_t i = home_in(table, print); table->slots[i] != 0; i = slot_after(table, i)) {
+        if ((table->slots[i] & ~REF_MASK) != print) {
             continue;
         }
         uint32_t at;
-        const struct generation *generation = generation_of(dedupe, dedupe->slots[i], &at);
+        const struct generation *generation = generation_of(dedupe, table->slots[i], &at);
         struct dedupe_entry entry;
         if (generation->is_retired) {
             continue;
@@ -178,6 +214,11 @@ mr_err dedupe_find(struct dedupe *dedupe, struct siphash_128 tag, struct dedupe_
         }
     }
     return MR_ERR(MR_E_NOT_FOUND);
+}
+
+mr_err dedupe_find(struct dedupe *dedupe, struct siphash_128 tag, struct dedupe_found *ret_found) {
+    mr_err err = find_in(dedupe, &dedupe->table, tag, ret_found);
+    return mr_err_is(err, MR_E_NOT_FOUND) ? find_in(dedupe, &dedupe->old, tag, ret_found) : err;
 }
 
 /* --- adding -------------------------------------------------------------------------------------
@@ -442,7 +483,8 @@ struct dedupe_stats dedupe_stats(const struct dedupe *dedupe) {
     struct dedupe_stats stats = {.ids = dedupe->n_ids,
                                  .generations = dedupe->n_generations,
                                  .file_reads = dedupe->file_reads,
-                                 .memory_bytes = dedupe->n_slots * sizeof *dedupe->slots};
+                                 .memory_bytes =
+                                     (dedupe->table.n + dedupe->old.n) * sizeof(uint64_t)};
     for (uint32_t g = 0; g < dedupe->n_generations; g++) {
         const struct generation *generation = dedupe->generations[g];
         stats.stored += generation->blocks == NULL && generation->n > 0;

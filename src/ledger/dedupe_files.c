@@ -418,7 +418,8 @@ void dedupe_close(struct dedupe *dedupe) {
         generation_free(dedupe, dedupe->generations[g]);
     }
     mr_free(dedupe->generations);
-    mr_free(dedupe->slots);
+    mr_free(dedupe->table.slots);
+    mr_free(dedupe->old.slots);
     mr_free(dedupe->scratch);
     mr_free(dedupe->dir);
     os_mutex_done(&dedupe->mu);

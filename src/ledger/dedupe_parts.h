@@ -36,16 +36,23 @@ struct generation {
     os_file file; /* open while stored */
 };
 
+/* Slots by home with linear probing; 0 is free. */
+struct dedupe_table {
+    uint64_t *slots; /* owned */
+    size_t n;
+};
+
 struct dedupe {
     struct dedupe_options options;
     char *dir;
     uint8_t store_id[16];
     uint32_t generation_ids;
     /* writer only */
-    uint64_t *slots;
-    size_t n_slots;
-    uint64_t n_used;
-    uint64_t n_ids; /* of generations not retired */
+    struct dedupe_table table; /* new slots go here */
+    struct dedupe_table old;   /* being left after a growth; n = 0: none */
+    size_t n_moved;            /* slots of old looked at so far */
+    uint64_t n_used;           /* in both */
+    uint64_t n_ids;            /* of generations not retired */
     uint64_t durable;
     int64_t now_ms;
     uint64_t replay_from;

@@ -71,6 +71,8 @@ enum config_kind {
       "Request bodies in flight, all destinations")                                                \
     X(destination_in_flight_bytes_max, NUMBER, "8388608", 65536, 1073741824,                       \
       "Request bodies in flight to one destination")                                               \
+    X(backlog_bytes_max, NUMBER, "67108864", 1048576, 17179869184,                                 \
+      "Lists of waiting deliveries kept in memory; longer ones go to files")                       \
     X(slab_cache_bytes, NUMBER, "33554432", 1048576, 17179869184,                                  \
       "Committed events kept in memory for delivery")
 

@@ -4,6 +4,7 @@
 #define MR_SERVER_PROGRAM_H
 
 #include "server/config.h"
+#include "server/spares.h"
 #include "server/worker.h"
 
 #include <stdatomic.h>
@@ -49,8 +50,10 @@ struct program {
     struct book *book; /* until the keeper has it */
     mr_buf recovered;  /* records that recovery calls for, to be appended */
     struct writer *writer;
+    mr_mono dedupe_ticked; /* writer's thread */
     struct os_thread writer_thread;
     bool writer_started;
+    struct spares spares;
     struct keeper *keeper;
     struct os_thread keeper_thread;
     bool keeper_started;

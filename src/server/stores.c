@@ -5,7 +5,8 @@
  *   DIR/journal/        segments
  *   DIR/checkpoints/    the book, written down
  *   DIR/dedupe/         generations of remembered ids
- *   DIR/archive/        events that are still owed after their segment went */
+ *   DIR/archive/        events that are still owed after their segment went
+ *   DIR/spill/          long lists of waiting deliveries; made anew at each start */
 #include "server/stores.h"
 
 #include "api/ingest.h"
@@ -20,6 +21,7 @@
 #define PATH_SIZE       1024
 #define SECRETS_MAX     ((size_t)64 << 20)
 #define RECORD_SIZE_MAX 65536
+#define DEDUPE_TICK_MS  200
 #define RECOVERED_MAX   ((size_t)1 << 30)
 
 static bool path_of(const struct program *program, const char *name, char out[static PATH_SIZE]) {
@@ -166,7 +168,10 @@ static int open_ledger(struct program *program, struct ledger_damage *damage) {
                                                     .log = &program->log,
                                                     .metrics = &program->writer_metrics,
                                                     .on_damage = ledger_damage_add,
-                                                    .damage_ctx = damage};
+                                                    .damage_ctx = damage,
+                                                    .on_spare_taken = spares_wanted,
+                                                    .spare_ctx = &program->spares};
+    spares_init(&program->spares);
     struct journal_recovery recovery;
     err = journal_open(&os_files_system, &journal_options, &program->journal, &recovery);
     if (mr_is_err(err)) {
@@ -254,7 +259,13 @@ static void on_undone(void *ctx, const struct journal_unit *unit) {
 static void on_committed(void *ctx, uint64_t durable) {
     struct program *program = ctx;
     dedupe_committed(program->dedupe, durable);
-    dedupe_tick(program->dedupe, os_wall_now(), true);
+    mr_mono now = os_mono_now();
+    if (mr_mono_diff_ms(now, program->dedupe_ticked) >= DEDUPE_TICK_MS) {
+        program->dedupe_ticked = now;
+        /* After a step of the wall clock nothing ends by age until the operator says so. */
+        bool ages = program->keeper == NULL || !keeper_status(program->keeper).ages_suspended;
+        dedupe_tick(program->dedupe, os_wall_now(), ages);
+    }
 }
 
 static void on_failed(void *ctx, enum journal_state state) {
@@ -366,6 +377,11 @@ int stores_keep(struct program *program) {
         program_problem(program, "could not start the journal's writer: %s", strerror(errno));
         return PROGRAM_NO;
     }
+    err = spares_start(&program->spares, program->journal);
+    if (mr_is_err(err)) {
+        program_problem(program, "could not start the maker of segments: %s", strerror(errno));
+        return PROGRAM_NO;
+    }
     int code = append_recovered(program);
     if (code != PROGRAM_OK) {
         return code;
@@ -416,6 +432,7 @@ void stores_finish_writer(struct program *program) {
         os_thread_join(&program->keeper_thread);
         program->keeper_started = false;
     }
+    spares_stop(&program->spares);
 }
 
 void stores_close(struct program *program) {

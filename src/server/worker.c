@@ -3,7 +3,10 @@
 
 #include "base/mem.h"
 #include "control/destinations.h"
+#include "os/files.h"
 #include "server/program.h"
+
+#include <stdio.h>
 
 /* ---- snapshots ---- */
 
@@ -109,9 +112,22 @@ static mr_err init_network(struct worker *worker) {
     return tail_new(program->tails, worker->index, &worker->loop, &worker->tail);
 }
 
+static mr_err init_spill(struct worker *worker) {
+    char dir[1024];
+    char name[32];
+    snprintf(dir, sizeof dir, "%s/spill", worker->program->data_dir);
+    snprintf(name, sizeof name, "worker-%zu", worker->index);
+    mr_err err = os_files_system.mkdir(os_files_system.ctx, dir);
+    if (mr_is_err(err) && !mr_err_is(err, MR_E_EXISTS)) {
+        return err;
+    }
+    return spill_open(&os_files_system, dir, name, 0, &worker->spill);
+}
+
 static mr_err init_shard(struct worker *worker, struct snapshot *snapshot) {
     struct program *program = worker->program;
     const struct config *config = program->config;
+    MR_TRY(init_spill(worker));
     const struct shard_options options = {
         .index = worker->index,
         .n_workers = program->n_workers,
@@ -124,6 +140,8 @@ static mr_err init_shard(struct worker *worker, struct snapshot *snapshot) {
         .store_key = siphash_key_of(control_store_key(program->control)),
         .bytes_in_flight_max = config->in_flight_bytes_max / program->n_workers,
         .requests_in_flight_max = (uint32_t)(config->out_connections_max / program->n_workers),
+        .backlog_bytes_max = config->backlog_bytes_max / program->n_workers,
+        .spill = worker->spill,
         /* A quarter stays for groups on their way. */
         .slab_bytes_max = (size_t)(config->slab_cache_bytes / 4 * 3 / program->n_workers),
         .on_status = on_status,
@@ -308,6 +326,7 @@ void worker_done(struct worker *worker) {
     }
     http_client_free(worker->client);
     shard_free(worker->shard);
+    spill_close(worker->spill);
     tail_free(worker->tail);
     crypto_hasher_free(worker->hasher);
     net_names_free(worker->names);

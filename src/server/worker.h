@@ -24,6 +24,7 @@ struct worker {
     struct crypto_hasher *hasher;
     struct sink_env sink;
     struct tail *tail;
+    struct spill *spill;
     struct shard *shard;
     struct api api;
     bool has_api;

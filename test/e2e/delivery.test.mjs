@@ -251,13 +251,16 @@ test('410 disables the destination; enabling resumes and tells the gap', async (
   assert.equal((await server.publish(event({type}))).status, 202);
   await until('disabled', async () =>
     (await server.must('GET', `/v1/destinations/${destination.id}`)).status === 'disabled');
-  assert.equal((await server.publish(event({type}))).status, 202);
-  await until('skipped', async () => (await server.counters(destination)).skipped === 1);
+  // The workers learn it a moment after the store: an event in between still waits.
+  const skipped = await until('skipped', async () => {
+    assert.equal((await server.publish(event({type}))).status, 202);
+    return (await server.counters(destination)).skipped;
+  });
   receiver.modes.delete(path);
   const enabled = await server.must('PATCH', `/v1/destinations/${destination.id}`,
     {status: 'active'});
   assert.equal(enabled.status, 'active');
-  assert.equal(enabled.gap.events, 1);
+  assert.ok(enabled.gap.events >= skipped);
   assert.equal((await server.publish(event({type}))).status, 202);
   await until('delivery', async () => (await server.counters(destination)).delivered >= 1);
 });

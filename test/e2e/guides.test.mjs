@@ -10,7 +10,7 @@
 // its plain blocks are not. And the reference pages and the table of rooms are current.
 import assert from 'node:assert/strict';
 import {spawn, spawnSync} from 'node:child_process';
-import {mkdirSync, readFileSync, readdirSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync} from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import {describe, test} from 'node:test';
@@ -206,6 +206,21 @@ test('links lead to files', () => {
       }
     }
   }
+});
+
+test('the files that docs/architecture.md names are there', () => {
+  const page = readFileSync(path.join(root, 'docs/architecture.md'), 'utf8');
+  const tops = ['test', 'tools', 'bench', 'docs'];
+  let found = 0;
+  for (const [, name] of page.matchAll(/`([a-z0-9_]+\/[a-z0-9_.\/]*[a-z0-9_])[ `]/g)) {
+    const top = name.split('/')[0];
+    if (tops.includes(top) || existsSync(path.join(root, 'src', top))) {
+      const at = path.join(root, tops.includes(top) ? '' : 'src', name);
+      assert.ok(['', '.c', '.h'].some((end) => existsSync(at + end)), `${name} is not there`);
+      found++;
+    }
+  }
+  assert.ok(found > 30, `${found} names`);
 });
 
 test('the reference pages are current', () => {

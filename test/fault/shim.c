@@ -33,12 +33,14 @@ enum word {
     SYNC_FAIL_AT =
         2,    /* wish: the call with this number, and all later ones, fail with EIO; 0: none */
     FULL = 3, /* wish: 1 while the disk is full */
-    FULL_FAILURES = 4, /* calls that failed with ENOSPC */
-    SYNC_FAILURES = 5, /* calls that failed with EIO */
-    SYNC_DELAY_US = 6, /* wish: each sync takes this much longer */
-    SYNC_SKIP = 7,     /* wish: 1: a sync does nothing and says it did */
-    SYNC_LATE = 8,     /* wish: 1: a sync says it did at once, and does it 20 ms later */
-    WORDS = 9
+    FULL_FAILURES = 4,  /* calls that failed with ENOSPC */
+    SYNC_FAILURES = 5,  /* calls that failed with EIO */
+    SYNC_DELAY_US = 6,  /* wish: each sync takes this much longer */
+    SYNC_SKIP = 7,      /* wish: 1: a sync does nothing and says it did */
+    SYNC_LATE = 8,      /* wish: 1: a sync says it did at once, and does it 20 ms later */
+    SYNC_UNDER_WAY = 9, /* monotonic times at which syncs began that have not returned; 0: free */
+    SYNC_UNDER_WAY_END = 17,
+    WORDS = 17
 };
 
 static _Atomic uint64_t *state;
@@ -122,6 +124,18 @@ static int begin_late_sync(int fd, int (*real)(int)) {
     return 0;
 }
 
+/* A place that says since when this sync runs, for whoever kills the program during it; NULL where
+ * more run than have places. */
+static _Atomic uint64_t *begin_sync(uint64_t began) {
+    for (int i = SYNC_UNDER_WAY; i < SYNC_UNDER_WAY_END; i++) {
+        uint64_t none = 0;
+        if (atomic_compare_exchange_strong(&state[i], &none, began)) {
+            return &state[i];
+        }
+    }
+    return NULL;
+}
+
 static int shimmed_sync(int fd, int (*real)(int)) {
     if (state == NULL || !is_meant(fd)) {
         return real(fd);
@@ -137,11 +151,15 @@ static int shimmed_sync(int fd, int (*real)(int)) {
         return begin_late_sync(fd, real);
     }
     uint64_t began = clock_ns();
+    _Atomic uint64_t *slot = begin_sync(began);
     if (word(SYNC_DELAY_US) > 0) {
         struct timespec delay = {.tv_nsec = (long)word(SYNC_DELAY_US) * 1000};
         nanosleep(&delay, NULL);
     }
     int result = word(SYNC_SKIP) != 0 ? 0 : real(fd);
+    if (slot != NULL) {
+        atomic_store(slot, 0);
+    }
     uint64_t took = clock_ns() - began;
     if (took > atomic_load(&state[SYNC_MAX_NS])) {
         atomic_store(&state[SYNC_MAX_NS], took);

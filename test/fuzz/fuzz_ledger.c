@@ -24,8 +24,7 @@ static void walk_event(mr_str body) {
             sum += (unsigned char)member.ptr[i];
         }
     }
-    static volatile uint64_t sink;
-    sink = sum;
+    MR_ASSERT(sum != UINT64_MAX); /* the sum is used, so the bytes are read */
 }
 
 static void walk_totals(mr_str body) {
