@@ -148,7 +148,9 @@ uint64_t siphash_content(struct siphash_key key, const void *bytes, size_t n) {
         add_word_once(&odd, words[1]);
     }
     uint64_t tail[2] = {0, 0};
-    memcpy(tail, at, left);
+    if (left > 0) {
+        memcpy(tail, at, left);
+    }
     add_word_once(&even, tail[0]);
     uint64_t ends[3] = {end_lane(&even, n), end_lane(&odd, tail[1]), n};
     return siphash_64(key, ends, sizeof ends);

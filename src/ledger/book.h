@@ -170,6 +170,8 @@ size_t book_letters_oldest(const struct book *book, uint32_t destination,
 /* Likewise, but only those whose content is kept and stands before `pos`. */
 size_t book_letters_holding(const struct book *book, uint32_t destination, uint64_t pos,
                             struct record_letter_id *out, size_t n_max);
+/* Letters in the list. */
+uint64_t book_n_letters(const struct book *book);
 /* How many letters are over the bound (0: none), and who holds most. */
 uint64_t book_letters_over(const struct book *book, uint32_t *ret_destination);
 

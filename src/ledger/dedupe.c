@@ -366,11 +366,22 @@ static mr_err judge(struct dedupe *dedupe, struct journal_unit *unit, uint32_t i
     return entry_of(&unit->records[other]).digest == entry.digest ? MR_OK : MR_ERR(MR_E_EXISTS);
 }
 
+/* Starts fetching the slots of all of them: each is a cache miss, and they can wait together. */
+static void prefetch(const struct dedupe *dedupe, const struct journal_unit *unit) {
+    for (uint32_t i = 0; i < unit->n_records; i++) {
+        if (unit->records[i].type == RECORD_EVENT && dedupe->table.n > 0) {
+            struct dedupe_entry entry = entry_of(&unit->records[i]);
+            __builtin_prefetch(&dedupe->table.slots[home_in(&dedupe->table, print_of(entry.tag))]);
+        }
+    }
+}
+
 bool dedupe_admit(void *ctx, struct journal_unit *unit) {
     struct dedupe *dedupe = ctx;
     mr_err err = reserve(dedupe, unit->n_records);
     if (mr_is_ok(err) && unit->n_records > 1) {
         err = prepare_scratch(dedupe, unit->n_records);
+        prefetch(dedupe, unit);
     }
     for (uint32_t i = 0; i < unit->n_records && mr_is_ok(err); i++) {
         if (unit->records[i].type == RECORD_EVENT) {

@@ -119,11 +119,8 @@ void keeper_calm(struct keeper *keeper) {
 
 static void publish(struct keeper *keeper) {
     struct record_counters totals;
-    uint64_t letters;
+    uint64_t letters = book_n_letters(keeper->book);
     book_totals(keeper->book, &totals);
-    struct book_letter_filter all = {0};
-    size_t none;
-    book_letters_list(keeper->book, &all, 0, NULL, 0, &none, &letters);
     os_mutex_lock(&keeper->mu);
     keeper->status.totals = totals;
     keeper->status.position = book_position(keeper->book);

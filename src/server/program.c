@@ -431,8 +431,8 @@ int program_run(const struct config *config, const char *data_dir,
     os_descriptors_raise();
     int code = start(program);
     if (code != PROGRAM_OK) {
-        /* Nothing was acknowledged; threads end with the process. */
-        return code;
+        /* Nothing was acknowledged; threads that run already end with the process. */
+        os_process_end_now(code);
     }
     atomic_store(&program->is_serving, true);
     mr_info(&program->log, "serving", mr_kv_c("url", program->public_url),
@@ -441,7 +441,9 @@ int program_run(const struct config *config, const char *data_dir,
                      program->metrics_url[0] != '\0' ? program->metrics_url : NULL);
     loop_run(&program->loop);
     if (program->n_stops != 1 || atomic_load(&program->has_failed)) {
-        return program->exit_code; /* at once: a second signal, a forced stop, a FAILED journal */
+        /* At once: a second signal, a forced stop, a FAILED journal. Threads are at work still, so
+         * nothing may be freed under them. */
+        os_process_end_now(program->exit_code);
     }
     stop_threads(program);
     mr_info(&program->log, "stopped", mr_kv_i64("code", program->exit_code));

@@ -263,6 +263,10 @@ size_t book_letters_holding(const struct book *book, uint32_t destination, uint6
     return n;
 }
 
+uint64_t book_n_letters(const struct book *book) {
+    return book->letters.n_live;
+}
+
 uint64_t book_letters_over(const struct book *book, uint32_t *ret_destination) {
     if (book->letters.n_live <= book->options.dead_letters_max) {
         return 0;

@@ -66,8 +66,25 @@ static void pieces_give_the_whole(void **state) {
     }
 }
 
+static void content_hash_depends_on_every_byte_the_length_and_the_key(void **state) {
+    (void)state;
+    uint8_t in[80] = {0};
+    for (size_t n = 0; n < 79; n++) {
+        uint64_t whole = siphash_content(reference_key(), in, n);
+        assert_true(whole != siphash_content(reference_key(), in, n + 1));
+        assert_true(whole != siphash_content((struct siphash_key){1, 2}, in, n));
+        for (size_t i = 0; i < n; i++) {
+            in[i] = 1;
+            assert_true(whole != siphash_content(reference_key(), in, n));
+            in[i] = 0;
+        }
+        assert_true(whole == siphash_content(reference_key(), in, n));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(content_hash_depends_on_every_byte_the_length_and_the_key),
         cmocka_unit_test(known_vectors_of_64_bits),
         cmocka_unit_test(known_vectors_of_128_bits),
         cmocka_unit_test(pieces_give_the_whole),

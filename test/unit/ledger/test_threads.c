@@ -18,7 +18,12 @@
 
 struct rig {
     char dir[64];
+    char journal_dir[96], checkpoint_dir[96], dedupe_dir[96], archive_dir[96];
+    struct journal *journal;
+    struct dedupe *dedupe;
+    struct archive *archive;
     struct writer *writer;
+    struct keeper *keeper;
     struct mailbox replies;
     bool is_done;
 };
@@ -92,94 +97,104 @@ static void remove_dir(const char *dir) {
     (void)remove(dir);
 }
 
-static void questions_and_upkeep_run_beside_the_writer(void **state) {
-    (void)state;
-    struct rig rig = {.dir = "/tmp/millrace-keeper-XXXXXX"};
-    char journal_dir[96];
-    char checkpoint_dir[96];
-    char dedupe_dir[96];
-    char archive_dir[96];
-    assert_non_null(mkdtemp(rig.dir));
-    path_in(&rig, "j", journal_dir);
-    path_in(&rig, "c", checkpoint_dir);
-    path_in(&rig, "d", dedupe_dir);
-    path_in(&rig, "a", archive_dir);
-    mailbox_init(&rig.replies);
+static void open_files(struct rig *rig) {
+    assert_non_null(mkdtemp(rig->dir));
+    path_in(rig, "j", rig->journal_dir);
+    path_in(rig, "c", rig->checkpoint_dir);
+    path_in(rig, "d", rig->dedupe_dir);
+    path_in(rig, "a", rig->archive_dir);
+    mailbox_init(&rig->replies);
+    const struct os_files *files = &os_files_system;
+    struct journal_options journal_options = {.dir = rig->journal_dir,
+                                              .segment_bytes = 131072,
+                                              .now = os_wall_now(),
+                                              .random = give_random};
+    assert_true(mr_is_ok(journal_open(files, &journal_options, &rig->journal, NULL)));
+    struct dedupe_options dedupe_options = {.files = files,
+                                            .dir = rig->dedupe_dir,
+                                            .store_id = journal_store_id(rig->journal),
+                                            .window_ids = 800};
+    assert_true(mr_is_ok(dedupe_open(&dedupe_options, os_wall_now(), &rig->dedupe)));
+    struct archive_options archive_options = {
+        .files = files, .dir = rig->archive_dir, .store_id = journal_store_id(rig->journal)};
+    assert_true(mr_is_ok(archive_open(&archive_options, &rig->archive)));
+}
+
+static void open_actors(struct rig *rig) {
     struct book_options book_options = {0};
     struct book *book;
     uint64_t pos;
-    const struct os_files *files = &os_files_system;
-    assert_true(mr_is_ok(ledger_load(&book_options, files, checkpoint_dir, &book, &pos)));
-    struct journal_options journal_options = {
-        .dir = journal_dir, .segment_bytes = 131072, .now = os_wall_now(), .random = give_random};
-    struct journal *journal;
-    assert_true(mr_is_ok(journal_open(files, &journal_options, &journal, NULL)));
-    struct dedupe *dedupe;
-    struct dedupe_options dedupe_options = {.files = files,
-                                            .dir = dedupe_dir,
-                                            .store_id = journal_store_id(journal),
-                                            .window_ids = 800};
-    assert_true(mr_is_ok(dedupe_open(&dedupe_options, os_wall_now(), &dedupe)));
-    struct archive *archive;
-    struct archive_options archive_options = {
-        .files = files, .dir = archive_dir, .store_id = journal_store_id(journal)};
-    assert_true(mr_is_ok(archive_open(&archive_options, &archive)));
-    struct writer_options writer_options = {.journal = journal,
-                                            .hooks = {.ctx = dedupe,
+    assert_true(
+        mr_is_ok(ledger_load(&book_options, &os_files_system, rig->checkpoint_dir, &book, &pos)));
+    struct writer_options writer_options = {.journal = rig->journal,
+                                            .hooks = {.ctx = rig->dedupe,
                                                       .admit = dedupe_admit,
                                                       .placed = dedupe_placed,
                                                       .undone = dedupe_undone,
                                                       .committed = committed}};
-    assert_true(mr_is_ok(writer_new(&writer_options, &rig.writer)));
-    struct keeper *keeper;
-    struct keeper_options options = {.files = files,
-                                     .journal = journal,
-                                     .dedupe = dedupe,
-                                     .archive = archive,
-                                     .checkpoint_dir = checkpoint_dir,
+    assert_true(mr_is_ok(writer_new(&writer_options, &rig->writer)));
+    struct keeper_options options = {.files = &os_files_system,
+                                     .journal = rig->journal,
+                                     .dedupe = rig->dedupe,
+                                     .archive = rig->archive,
+                                     .checkpoint_dir = rig->checkpoint_dir,
                                      .book = book,
                                      .post = post,
-                                     .post_ctx = &rig,
+                                     .post_ctx = rig,
                                      .random = give_random,
                                      .checkpoint_records = 500};
-    assert_true(mr_is_ok(keeper_new(&options, &keeper)));
+    assert_true(mr_is_ok(keeper_new(&options, &rig->keeper)));
+}
+
+static void close_all(struct rig *rig) {
+    keeper_free(rig->keeper);
+    writer_free(rig->writer);
+    dedupe_close(rig->dedupe);
+    archive_close(rig->archive);
+    journal_close(rig->journal);
+    remove_dir(rig->journal_dir);
+    remove_dir(rig->checkpoint_dir);
+    remove_dir(rig->dedupe_dir);
+    remove_dir(rig->archive_dir);
+    remove_dir(rig->dir);
+}
+
+static void ask_totals(struct rig *rig, uint64_t expected) {
+    struct keeper_query query = {
+        .ask = KEEPER_ASK_TOTALS, .reply = &rig->replies, .on_done = on_answer, .user = rig};
+    keeper_ask(rig->keeper, &query, NULL);
+    wait_done(rig);
+    assert_true(mr_is_ok(query.result));
+    assert_int_equal(query.totals.created, expected);
+}
+
+static void questions_and_upkeep_run_beside_the_writer(void **state) {
+    (void)state;
+    struct rig rig = {.dir = "/tmp/millrace-keeper-XXXXXX"};
     struct os_thread writer_thread;
     struct os_thread keeper_thread;
+    open_files(&rig);
+    open_actors(&rig);
     assert_true(
         mr_is_ok(os_thread_start(&writer_thread, "writer", writer_thread_main, rig.writer)));
-    assert_true(mr_is_ok(os_thread_start(&keeper_thread, "keeper", keeper_thread_main, keeper)));
+    assert_true(
+        mr_is_ok(os_thread_start(&keeper_thread, "keeper", keeper_thread_main, rig.keeper)));
     for (uint32_t i = 0; i < EVENTS; i++) {
         send_event(&rig, i);
         if (i % 100 == 0) {
-            struct keeper_query query = {.ask = KEEPER_ASK_TOTALS,
-                                         .reply = &rig.replies,
-                                         .on_done = on_answer,
-                                         .user = &rig};
-            keeper_ask(keeper, &query, NULL);
-            wait_done(&rig);
-            assert_true(mr_is_ok(query.result));
-            assert_int_equal(query.totals.created, i + 1);
-            (void)keeper_status(keeper);
-            (void)dedupe_floor(dedupe);
+            ask_totals(&rig, i + 1);
+            (void)keeper_status(rig.keeper);
+            (void)dedupe_floor(rig.dedupe);
         }
     }
-    assert_true(keeper_status(keeper).checkpoints > 1);
+    assert_true(keeper_status(rig.keeper).checkpoints > 1);
     writer_request_stop(rig.writer);
     os_thread_join(&writer_thread);
-    keeper_request_stop(keeper);
+    keeper_request_stop(rig.keeper);
     os_thread_join(&keeper_thread);
-    assert_int_equal(keeper_status(keeper).totals.pending, EVENTS);
-    assert_true(dedupe_stats(dedupe).stored > 5);
-    keeper_free(keeper);
-    writer_free(rig.writer);
-    dedupe_close(dedupe);
-    archive_close(archive);
-    journal_close(journal);
-    remove_dir(journal_dir);
-    remove_dir(checkpoint_dir);
-    remove_dir(dedupe_dir);
-    remove_dir(archive_dir);
-    remove_dir(rig.dir);
+    assert_int_equal(keeper_status(rig.keeper).totals.pending, EVENTS);
+    assert_true(dedupe_stats(rig.dedupe).stored > 5);
+    close_all(&rig);
 }
 
 int main(void) {
