@@ -17,9 +17,11 @@ static const struct row rows[MR_METRIC_COUNT] = {
 mr_err mr_metrics_format(const mr_metrics *const *arrays, size_t n, mr_buf *out) {
     for (size_t i = 0; i < MR_METRIC_COUNT; i++) {
         const struct row *row = &rows[i];
+        bool is_maximum = mr_str_ends(mr_str_c(row->name), MR_STR("_max"));
         int64_t sum = 0;
         for (size_t a = 0; a < n; a++) {
-            sum += mr_metric_get(arrays[a], (enum mr_metric)i);
+            int64_t value = mr_metric_get(arrays[a], (enum mr_metric)i);
+            sum = !is_maximum ? sum + value : value > sum ? value : sum;
         }
         if (i == 0 || strcmp(rows[i - 1].name, row->name) != 0) {
             MR_TRY(mr_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", row->name, row->help,

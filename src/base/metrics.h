@@ -86,7 +86,7 @@ static inline int64_t mr_metric_get(const mr_metrics *m, enum mr_metric which) {
     return atomic_load_explicit(&m->slot[which], memory_order_relaxed);
 }
 
-/* Prometheus text (version 0.0.4) of the sums over n arrays. */
+/* Prometheus text (version 0.0.4) of the sums over n arrays; of those named …_max the largest. */
 mr_err mr_metrics_format(const mr_metrics *const *arrays, size_t n, mr_buf *out);
 
 #endif

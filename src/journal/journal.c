@@ -253,7 +253,9 @@ static void watch_space(struct journal *journal) {
  * missing any more, and starving ends. */
 static bool begin_spare(struct journal *journal, bool *ret_recovered) {
     os_mutex_lock(&journal->mu);
-    size_t want = journal->is_starved ? JOURNAL_SPARES + 1 : JOURNAL_SPARES;
+    /* One more than must be there: taken while the next is filled; and after a want of space the
+     * proof that there is some. */
+    size_t want = JOURNAL_SPARES + 1;
     bool begins = journal->n_spares + journal->n_making < want;
     journal->n_making += begins ? 1 : 0;
     *ret_recovered = journal->is_starved && journal->n_spares >= want;

@@ -31,10 +31,13 @@ static void sums_over_threads_with_help_and_type_once_per_name(void **state) {
     mr_metric_set(&b, MR_METRIC_JOURNAL_FULL, 1);
     mr_metric_add(&a, MR_METRIC_ATTEMPTS_DEAD, 2);
     mr_metric_add(NULL, MR_METRIC_ATTEMPTS_DEAD, 2);
+    mr_metric_set(&a, MR_METRIC_LOOP_TURN_US_MAX, 5);
+    mr_metric_set(&b, MR_METRIC_LOOP_TURN_US_MAX, 9);
     mr_buf_init(&text, 100000);
     assert_true(mr_is_ok(mr_metrics_format(arrays, 2, &text)));
     assert_true(has_line(&text, "\nmillrace_events_accepted_total 7\n"));
     assert_true(has_line(&text, "\nmillrace_journal_full 1\n"));
+    assert_true(has_line(&text, "\nmillrace_loop_turn_us_max 9\n"));
     assert_true(has_line(&text, "\nmillrace_attempts_total{outcome=\"dead\"} 2\n"));
     assert_int_equal(count_of(&text, MR_STR("# TYPE millrace_attempts_total counter\n")), 1);
     assert_int_equal(count_of(&text, MR_STR("# HELP millrace_deliveries ")), 1);
