@@ -7,7 +7,7 @@
 #include "json/write.h"
 
 void api_ping(struct api_call *call) {
-    if (mr_is_err(mr_buf_str(&call->out, MR_STR("{\"message\":\"pong\"}")))) {
+    if (mr_is_err(mr_buf_str(&call->out, MR_STR("{\"status\":\"ok\"}")))) {
         api_refuse_memory(call);
         return;
     }

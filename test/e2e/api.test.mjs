@@ -290,6 +290,7 @@ test('CORS, request ids, health, readiness, metrics', async () => {
   assert.match(options.headers['access-control-allow-methods'], /POST/);
   const ping = await server.request('GET', '/v1/ping', {headers: {'x-request-id': 'abc-1'}});
   assert.equal(ping.status, 200);
+  assert.deepEqual(ping.body, {status: 'ok'});
   assert.equal(ping.headers['x-request-id'], 'abc-1');
   assert.equal(ping.headers['access-control-allow-origin'], '*');
   assert.equal((await server.request('GET', '/healthz')).status, 200);
