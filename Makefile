@@ -21,7 +21,7 @@ check:
 bench:
 	cmake --preset release
 	cmake --build --preset release
-	bench/run
+	bench/run --quick
 
 fmt:
 	find src test bench tools -name '*.[ch]' -not -path '*/node_modules/*' \

@@ -224,7 +224,8 @@ static bool call_fill(struct api_call *call, const struct auth_route_match *matc
 
 enum api_verdict api_check_caller(struct api *api, const struct http_exchange *ex,
                                   enum auth_route route, struct api_caller *ret_caller) {
-    mr_str token = auth_bearer_of(mr_fields_find(ex->fields, MR_STR("authorization")));
+    mr_str header = mr_fields_find(ex->fields, MR_STR("authorization"));
+    mr_str token = auth_bearer_text(header);
     if (mr_str_is_absent(token)) {
         return API_NO_TOKEN;
     }
@@ -233,8 +234,11 @@ enum api_verdict api_check_caller(struct api *api, const struct http_exchange *e
     const struct model_client *client;
     int64_t now_s = loop_wall(api->loop).ns / MR_NS_PER_S;
     if (mr_is_err(
-            auth_cache_check(api->cache, snapshot_keyring(api->snapshot), token, now_s, &claims)) ||
-        mr_is_err(snapshot_check_claims(api->snapshot, claims, &account, &client)) ||
+            auth_cache_check(api->cache, snapshot_keyring(api->snapshot), token, now_s, &claims))) {
+        /* Its form is looked at here alone: what is remembered was a token once. */
+        return mr_str_is_absent(auth_bearer_of(header)) ? API_NO_TOKEN : API_DENIED;
+    }
+    if (mr_is_err(snapshot_check_claims(api->snapshot, claims, &account, &client)) ||
         !auth_route_allows(route, &claims->scopes)) {
         return API_DENIED;
     }

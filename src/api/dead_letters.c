@@ -25,6 +25,7 @@ struct letters_ask {
     mr_str *destination_ids;
     mr_str **rule_ids;
     uint32_t *n_rules;
+    mr_err ids_err; /* of reading these */
 };
 
 static struct letters_ask *ask_new(struct api_call *call, size_t n_max) {
@@ -156,7 +157,7 @@ static mr_err write_answer(struct api_call *call) {
 /* ---- the way of a question: keeper, readers, store ---- */
 
 /* Control thread: ids for the numbers that letters and records hold. */
-static mr_err find_ids(struct control *control, struct api_call *call) {
+static mr_err read_ids(struct control *control, struct api_call *call) {
     struct letters_ask *ask = call->user;
     for (size_t i = 0; i < ask->query.n_letters; i++) {
         MR_TRY(destinations_id_of(control, ask->letters[i].destination, &call->arena,
@@ -186,9 +187,18 @@ static mr_err find_ids(struct control *control, struct api_call *call) {
     return MR_OK;
 }
 
+/* Control thread. on_ids has the payloads to free, so it must come also after a failure. */
+static mr_err find_ids(struct control *control, struct api_call *call) {
+    struct letters_ask *ask = call->user;
+    ask->ids_err = read_ids(control, call);
+    return MR_OK;
+}
+
 static void on_ids(struct api_call *call) {
     struct letters_ask *ask = call->user;
-    if (mr_is_err(write_answer(call))) {
+    if (mr_is_err(ask->ids_err) && call->job.refusal.status != 0) {
+        api_refuse_with(call, &call->job.refusal);
+    } else if (mr_is_err(ask->ids_err) || mr_is_err(write_answer(call))) {
         api_refuse_memory(call);
     } else {
         api_answer(call);

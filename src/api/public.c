@@ -109,6 +109,12 @@ void api_tail(struct api_call *call) {
         }
         filter.destination = destination->object.number;
     }
+    if (call->ex->method == HTTP_HEAD) { /* a stream without a body would never end */
+        const mr_field fields[] = {{MR_STR("content-type"), MR_STR("text/event-stream")},
+                                   {MR_STR("cache-control"), MR_STR("no-store")}};
+        api_answer_as(call, MR_STR_NONE, fields, 2);
+        return;
+    }
     struct http_exchange *ex = call->ex;
     call->ex = NULL;
     ex->user = NULL;

@@ -481,7 +481,7 @@ mr_err auth_token_verify(const struct auth_keyring *keyring, mr_str token, int64
     return payload_read(keyring, mr_str_slice(token, first + 1, second), now_s, ret_claims);
 }
 
-mr_str auth_bearer_of(mr_str authorization) {
+mr_str auth_bearer_text(mr_str authorization) {
     const mr_str scheme = MR_STR("Bearer");
     if (authorization.len <= scheme.len + 1 ||
         !mr_str_eq_nocase(mr_str_slice(authorization, 0, scheme.len), scheme) ||
@@ -492,6 +492,11 @@ mr_str auth_bearer_of(mr_str authorization) {
     while (token.len > 0 && token.ptr[0] == ' ') {
         token = mr_str_slice(token, 1, token.len);
     }
+    return token.len == 0 ? MR_STR_NONE : token;
+}
+
+mr_str auth_bearer_of(mr_str authorization) {
+    mr_str token = auth_bearer_text(authorization);
     size_t n = token.len;
     while (n > 0 && token.ptr[n - 1] == '=') {
         n--;

@@ -89,5 +89,8 @@ mr_err auth_token_verify(const struct auth_keyring *keyring, mr_str token, int64
 /* The token of an Authorization field `Bearer …` (RFC 6750 §2.1; the scheme in any case). Absent
  * where the field is absent, of another scheme, or malformed. */
 mr_str auth_bearer_of(mr_str authorization);
+/* The same without a look at its bytes: for a token that is known to be valid if it is remembered.
+ */
+mr_str auth_bearer_text(mr_str authorization);
 
 #endif

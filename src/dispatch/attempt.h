@@ -15,6 +15,7 @@ struct shard_lane {
     mr_mono timer_due;
     mr_list dirty; /* in one of the shard's lists, or in none */
     bool is_deleted;
+    bool asked_active; /* the store was asked to end `failed`; until the row is adopted again */
     uint64_t enabled_epoch; /* rises with each enabling, and with nothing else */
     /* discarding goes on over turns */
     bool has_discard;

@@ -115,13 +115,6 @@ static void count_outcome(struct shard *shard, const struct lane_record *record)
     }
 }
 
-static void on_record(void *ctx, struct lane *lane, const struct lane_record *record) {
-    struct shard *shard = ctx;
-    shard->last_record = record->kind;
-    outcome_add(&shard->outcomes, lane->destination, record, random_bytes, NULL);
-    count_outcome(shard, record);
-}
-
 static void publish_state(struct shard *shard, const struct shard_lane *owner, const char *status) {
     if (!tail_is_read(shard->options.tail) || owner->destination == NULL) {
         return;
@@ -138,6 +131,28 @@ static void publish_state(struct shard *shard, const struct shard_lane *owner, c
         tail_publish(shard->options.tail, &event);
     }
     mr_buf_done(&json);
+}
+
+/* `failed` outlives a restart and a failed test, while a lane that never failed by itself has no
+ * recovery to tell: the first delivery ends it. */
+static void end_failed(struct shard *shard, struct shard_lane *owner) {
+    if (owner->destination != NULL && owner->destination->status == MODEL_FAILED &&
+        owner->lane.health == LANE_ACTIVE && !owner->asked_active) {
+        owner->asked_active = true;
+        shard->options.on_status(shard->options.status_ctx, owner->lane.destination, MODEL_ACTIVE,
+                                 MODEL_DISABLED_BY_NOBODY);
+        publish_state(shard, owner, "active");
+    }
+}
+
+static void on_record(void *ctx, struct lane *lane, const struct lane_record *record) {
+    struct shard *shard = ctx;
+    if (record->kind == LANE_RECORD_DELIVERED) {
+        end_failed(shard, owner_of(lane));
+    }
+    shard->last_record = record->kind;
+    outcome_add(&shard->outcomes, lane->destination, record, random_bytes, NULL);
+    count_outcome(shard, record);
 }
 
 static void on_notice(void *ctx, struct lane *lane, const struct lane_notice *notice) {
@@ -259,6 +274,7 @@ static void set_destination(struct shard_lane *owner, const struct model_destina
         model_object_unref(&owner->destination->object);
     }
     owner->destination = destination;
+    owner->asked_active = false;
     sink_target_unref(owner->target);
     owner->target = NULL;
 }
@@ -386,7 +402,7 @@ void shard_on_slab(struct mail *mail) {
 
 /* ---- the end of a turn ---- */
 
-static void go_on_discarding(struct shard_lane *owner) {
+static void go_on_discarding(struct shard_lane *owner, size_t entries_max) {
     struct shard *shard = owner->shard;
     const struct lane_discard_spec spec = {.before = owner->discard_before,
                                            .types = owner->discard_types,
@@ -394,14 +410,14 @@ static void go_on_discarding(struct shard_lane *owner) {
     uint64_t discarded;
     bool more = false;
     mr_err err =
-        lane_discard(&owner->lane, &spec, DISCARD_PER_TURN, shard_now(shard), &discarded, &more);
+        lane_discard(&owner->lane, &spec, entries_max, shard_now(shard), &discarded, &more);
     owner->has_discard = more || mr_is_err(err);
 }
 
 static void decide(struct shard_lane *owner) {
     struct shard *shard = owner->shard;
     if (owner->has_discard) {
-        go_on_discarding(owner);
+        go_on_discarding(owner, DISCARD_PER_TURN);
     }
     enum lane_wait wait = lane_decide(&owner->lane, shard_now(shard));
     set_timer(owner, lane_deadline(&owner->lane));
@@ -520,6 +536,12 @@ uint64_t shard_discard(struct shard *shard, uint32_t destination, uint64_t befor
             numbers[i] = type_table_find(shard->types, types[i]);
         }
     }
+    if (owner->has_discard) {
+        go_on_discarding(owner, SIZE_MAX); /* what was asked before is not forgotten for this */
+    }
+    /* All that is owed now; not what comes while discarding goes on over turns. */
+    uint64_t durable = journal_durable(shard->options.journal);
+    before = before < durable ? before : durable;
     mr_free(owner->discard_types);
     owner->discard_types = numbers;
     owner->n_discard_types = n_types;

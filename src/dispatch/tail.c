@@ -14,6 +14,7 @@
 #include "base/mem.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 
 #define WORKERS_MAX   64
 #define READERS_MAX   256 /* of one worker */
@@ -190,10 +191,11 @@ void tail_on_drain(struct tail *tail, struct http_exchange *ex) {
     if (reader == NULL || reader->missed == 0) {
         return;
     }
-    mr_buf_reset(&tail->line);
-    if (mr_is_ok(mr_buf_printf(&tail->line, "event: missed\ndata: {\"count\":%llu}\n\n",
-                               (unsigned long long)reader->missed)) &&
-        mr_is_ok(http_exchange_chunk(ex, mr_buf_view(&tail->line)))) {
+    /* Not in tail->line: publishing calls this while the line holds what others are to get. */
+    char text[64];
+    int len = snprintf(text, sizeof text, "event: missed\ndata: {\"count\":%llu}\n\n",
+                       (unsigned long long)reader->missed);
+    if (mr_is_ok(http_exchange_chunk(ex, mr_str_of(text, (size_t)len)))) {
         reader->missed = 0;
     }
 }

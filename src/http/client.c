@@ -335,12 +335,8 @@ bool http_call_is_sent(const struct http_call *call) {
 
 /* True where the part can stand in a head as it is. */
 static bool is_clean(mr_str s) {
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.ptr[i] == '\r' || s.ptr[i] == '\n' || s.ptr[i] == '\0') {
-            return false;
-        }
-    }
-    return true;
+    return mr_str_find_byte(s, '\r', 0) == SIZE_MAX && mr_str_find_byte(s, '\n', 0) == SIZE_MAX &&
+           mr_str_find_byte(s, '\0', 0) == SIZE_MAX;
 }
 
 static bool spec_is_valid(const struct http_call_spec *spec) {

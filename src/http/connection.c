@@ -38,11 +38,24 @@ bool http_connection_is_between_requests(const struct http_connection *conn) {
 
 /* Deadlines */
 
+static mr_mono earned_until(const struct http_connection *conn, mr_mono since, uint64_t n) {
+    uint64_t rate = (uint64_t)conn->server->options.bytes_per_second_min;
+    return mr_mono_add_ms(since, (int64_t)(n / rate) * 1000);
+}
+
 /* When a transfer that began at since and moved n bytes is too slow. */
 static mr_mono too_slow_at(const struct http_connection *conn, mr_mono since, uint64_t n) {
-    const struct http_server_options *options = &conn->server->options;
-    int64_t earned_ms = (int64_t)(n / (uint64_t)options->bytes_per_second_min) * 1000;
-    return mr_mono_add_ms(since, options->grace_ms + earned_ms);
+    return mr_mono_add_ms(earned_until(conn, since, n), conn->server->options.grace_ms);
+}
+
+/* Bytes that came fast earn no right to pause for long, with a large body held: what is earned
+ * beyond now is forgotten, so that grace_ms is the longest silence at any time. */
+static void forget_credit(const struct http_connection *conn, mr_mono *since, uint64_t *n) {
+    mr_mono now = now_of(conn);
+    if (mr_mono_before(now, earned_until(conn, *since, *n))) {
+        *since = now;
+        *n = 0;
+    }
 }
 
 static mr_mono input_deadline(const struct http_connection *conn) {
@@ -199,6 +212,7 @@ static void read_body(struct http_connection *conn, mr_str *in) {
         mr_str piece = MR_STR("");
         mr_err err = http_body_next(&conn->body_reader, in, &piece);
         conn->body_received += before - in->len;
+        forget_credit(conn, &conn->read_since, &conn->body_received);
         if (mr_err_is(err, MR_E_AGAIN)) {
             return;
         }
@@ -409,6 +423,7 @@ static bool send_out(struct http_connection *conn) {
         }
         conn->out_at += n;
         conn->sent += n;
+        forget_credit(conn, &conn->write_since, &conn->sent);
     }
     if (conn->out_at == conn->out.len) {
         http_server_give_buf(conn->server, &conn->out);

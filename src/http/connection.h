@@ -84,14 +84,15 @@ struct http_connection {
     mr_buf body;
     struct exchange *reading; /* whose body is collected or dropped; NULL when it is answered */
     size_t dropped;
-    uint64_t body_received;
-    mr_list exchanges; /* in order of arrival */
+    uint64_t body_received; /* since read_since */
+    mr_list exchanges;      /* in order of arrival */
     size_t n_exchanges;
     mr_buf out;
     size_t out_at;
-    uint64_t sent;       /* since out was last empty */
-    mr_mono read_since;  /* accept, last answer, first byte of the head, or start of the body */
-    mr_mono write_since; /* when out became non-empty */
+    uint64_t sent;       /* since write_since */
+    mr_mono read_since;  /* accept, last answer, first byte of the head, start of the body, or when
+                            more of it had come than the least rate asks for */
+    mr_mono write_since; /* when out became non-empty, or had last gone faster than it must */
     mr_mono timer_due;
     struct loop_timer timer;
     struct loop_task flush;

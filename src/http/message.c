@@ -296,7 +296,7 @@ static mr_err parse_field(mr_str line, struct http_head *head, mr_field *ret_fie
     }
     ret_field->name = mr_str_of(line.ptr, colon);
     ret_field->value = mr_str_of(line.ptr + from, to - from);
-    if (!http_chars_are(ret_field->value, HTTP_CHAR_FIELD)) {
+    if (!http_field_text_is(ret_field->value)) {
         return refuse(head, HTTP_E_BAD, "The value of a header field holds a control character.");
     }
     return MR_OK;

@@ -414,6 +414,11 @@ static void stop_threads(struct program *program) {
     }
 }
 
+/* The failure counts also where its mail has not been read yet. */
+static _Noreturn void end_at_once(const struct program *program) {
+    os_process_end_now(atomic_load(&program->has_failed) ? PROGRAM_FAILED : program->exit_code);
+}
+
 int program_run(const struct config *config, const char *data_dir,
                 const struct program_events *events) {
     struct program *program = MR_NEW(struct program);
@@ -443,9 +448,12 @@ int program_run(const struct config *config, const char *data_dir,
     if (program->n_stops != 1 || atomic_load(&program->has_failed)) {
         /* At once: a second signal, a forced stop, a FAILED journal. Threads are at work still, so
          * nothing may be freed under them. */
-        os_process_end_now(program->exit_code);
+        end_at_once(program);
     }
     stop_threads(program);
+    if (atomic_load(&program->has_failed)) {
+        end_at_once(program); /* the last sync failed: this was no clean stop */
+    }
     mr_info(&program->log, "stopped", mr_kv_i64("code", program->exit_code));
     code = program->exit_code;
     free_all(program);

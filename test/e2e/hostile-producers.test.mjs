@@ -1,13 +1,12 @@
 // Producers that do what they should not: the documented refusal or a closed connection, nothing of
 // a refused request stored, the others served meanwhile, memory and descriptors back at their start.
 import assert from 'node:assert/strict';
-import {readFileSync} from 'node:fs';
 import net from 'node:net';
 import {after, before, test} from 'node:test';
+import {bounded, extra, startOf} from './bounds.mjs';
 import {Server, event, until} from './harness.mjs';
 
 const PER_ADDRESS = 60;
-const RSS_MAX_MIB = 256;
 
 let server;
 let start;
@@ -16,8 +15,7 @@ const open = new Set();
 before(async () => {
   server = await Server.start({settings: {workers: 1, header_timeout_ms: 700, body_timeout_ms: 700,
     body_rate_min: 20000, idle_timeout_ms: 1500, connections_per_address_max: PER_ADDRESS}});
-  server.agent.destroy();
-  start = server.footprint();
+  start = startOf(server);
 });
 
 after(async () => {
@@ -66,14 +64,6 @@ async function served() {
   assert.equal(answer.status, 202, answer.text);
 }
 
-async function bounded() {
-  server.agent.destroy();
-  await until('descriptors at their start', () =>
-    server.footprint().descriptors <= start.descriptors, 20000);
-  const peak = Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))[1]);
-  assert.ok(peak / 1024 <= RSS_MAX_MIB, `${peak / 1024} MiB`);
-}
-
 const closed = (clients) => until('every connection closed by the server', () =>
   clients.every(({isClosed}) => isClosed), 20000);
 
@@ -93,14 +83,14 @@ test('heads that trickle', async () => {
     assert.deepEqual(client.statuses, [408], client.text);
     assert.match(client.text, /"code":20408/);
   }
-  await bounded();
+  await bounded(server, start);
 });
 
 test('connections that say nothing', async () => {
   const clients = Array.from({length: 40}, () => new Client());
   await served();
   await closed(clients);
-  await bounded();
+  await bounded(server, start);
 });
 
 test('bodies that trickle', async () => {
@@ -117,7 +107,7 @@ test('bodies that trickle', async () => {
     assert.deepEqual(client.statuses, [408], client.text);
   }
   assert.equal(await isStored(made), false);
-  await bounded();
+  await bounded(server, start);
 });
 
 test('a connection lost within its body stores nothing', async () => {
@@ -127,9 +117,9 @@ test('a connection lost within its body stores nothing', async () => {
     const client = new Client();
     client.socket.write(text.slice(0, cut), () => client.socket.resetAndDestroy());
   }
-  await bounded();
+  await bounded(server, start);
   assert.equal(await isStored(made), false);
-  await bounded();
+  await bounded(server, start);
 });
 
 test('more connections than an address may have', async () => {
@@ -139,13 +129,13 @@ test('more connections than an address may have', async () => {
     clients.every(({isClosed, statuses}) => isClosed || statuses.length > 0), 20000);
   const answered = clients.filter(({statuses}) => statuses[0] === 200).length;
   assert.ok(answered >= PER_ADDRESS && answered < clients.length, `${answered} answered`);
-  assert.ok(server.footprint().descriptors <= start.descriptors + PER_ADDRESS + 2);
+  assert.ok(extra(server, start) <= PER_ADDRESS + 2);
   clients.forEach(({socket}) => socket.destroy());
   await until('service again', async () => {
     server.agent.destroy();
     return (await server.publish(event()).catch(() => ({}))).status === 202;
   });
-  await bounded();
+  await bounded(server, start);
 });
 
 test('pipelined requests are answered in order, each event once', async () => {
@@ -157,7 +147,7 @@ test('pipelined requests are answered in order, each event once', async () => {
   const ids = [...client.text.matchAll(/"id":"(pipelined-\d+)"/g)].map(([, id]) => id);
   assert.deepEqual(ids, made.map(({id}) => id));
   client.socket.destroy();
-  await bounded();
+  await bounded(server, start);
 });
 
 test('answers that nobody reads', async () => {
@@ -170,9 +160,9 @@ test('answers that nobody reads', async () => {
   }
   await served();
   await until('their connections given up', () =>
-    server.footprint().descriptors <= start.descriptors + 2, 30000);
+    extra(server, start) <= 2, 30000);
   clients.forEach(({socket}) => socket.destroy());
-  await bounded();
+  await bounded(server, start);
 });
 
 test('bodies that are larger than they may be, told or not', async () => {
@@ -191,7 +181,22 @@ test('bodies that are larger than they may be, told or not', async () => {
   await closed([told, chunked]);
   assert.deepEqual(told.statuses, [413]);
   assert.deepEqual(chunked.statuses, [413]);
-  await bounded();
+  await bounded(server, start);
+});
+
+test('large bodies that stop before their end', async () => {
+  const made = event();
+  const body = JSON.stringify({...made, data: 'x'.repeat(8 << 20)}).slice(0, 8 << 20);
+  const clients = Array.from({length: 40}, () => new Client());
+  clients.forEach(({socket}) => socket.write(post(body).slice(0, -1024)));
+  await closed(clients);
+  for (const client of clients) {
+    assert.ok([408, 503].includes(client.statuses[0]) || client.statuses.length === 0,
+      client.text.slice(0, 200));
+  }
+  assert.ok(clients.some(({statuses}) => statuses[0] === 503), 'some are told that it is too much');
+  assert.equal(await isStored(made), false);
+  await bounded(server, start);
 });
 
 test('JSON made to cost', async () => {
@@ -208,5 +213,5 @@ test('JSON made to cost', async () => {
     }
   }
   await served();
-  await bounded();
+  await bounded(server, start);
 });

@@ -9,11 +9,11 @@ import net from 'node:net';
 import path from 'node:path';
 import {after, before, test} from 'node:test';
 import tls from 'node:tls';
+import {bounded, startOf} from './bounds.mjs';
 import {Server, certificates, event, folder, padding, remove, until} from './harness.mjs';
 
 const GIB = 1024 * 1024 * 1024;
 const TIMEOUT_MS = 700;
-const RSS_MAX_MIB = 256;
 
 let server;
 let start;
@@ -24,7 +24,7 @@ before(async () => {
   own = makeCertificates();
   server = await Server.start({settings: {allow_http: 'true', extra_ca_file: own.bundle}});
   await server.secret();
-  start = await idleFootprint();
+  start = startOf(server);
 });
 
 after(async () => {
@@ -33,26 +33,6 @@ after(async () => {
   }
   await server?.end();
 });
-
-// Without the harness's own connections.
-async function idleFootprint(most) {
-  server.agent.destroy();
-  let now = server.footprint();
-  await until('descriptors at their start', () => {
-    now = server.footprint();
-    return most === undefined || now.descriptors <= most;
-  }, 20000).catch((error) => {
-    throw new Error(`${error.message}: ${now.descriptors}, were ${most}`);
-  });
-  return now;
-}
-
-async function bounded() {
-  const peak = Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))[1]);
-  assert.ok(peak / 1024 <= RSS_MAX_MIB, `${peak / 1024} MiB at the peak`);
-  const now = await idleFootprint(start.descriptors);
-  assert.ok(now.rss <= RSS_MAX_MIB, `${now.rss} MiB`);
-}
 
 // A peer on a raw connection: behave(socket, peer) for each; once well it answers every request 200.
 class Peer {
@@ -167,7 +147,7 @@ async function fails(url, reason, {peer, events = [{n: 1}], settings} = {}) {
     peer.end();
   }
   await server.must('PATCH', `/v1/destinations/${destination.id}`, {status: 'disabled'});
-  await bounded();
+  await bounded(server, start);
 }
 
 // One whose head is in time counts, whatever follows.
@@ -179,7 +159,7 @@ async function counts(behave) {
   await until('the connection given up', () => peer.sockets.size === 0);
   assert.ok(peer.written < 64 * 1024 * 1024, `${peer.written} bytes taken`);
   peer.end();
-  await bounded();
+  await bounded(server, start);
 }
 
 const HEAD = 'HTTP/1.1 200 OK\r\n';
@@ -229,6 +209,31 @@ test('a receiver that never reads a large request', async () => {
   const peer = await Peer.start((socket) => socket.pause(), {options: {pauseOnConnect: true}});
   await fails(`http://127.0.0.1:${peer.port}/`, /^timeout$/,
     {peer, events: Array.from({length: 16}, () => ({pad: padding(200 * 1024)}))});
+});
+
+test('many receivers that never read large requests, and one that does', async () => {
+  const peer = await Peer.start((socket) => socket.pause(), {options: {pauseOnConnect: true}});
+  const well = await Peer.start(answerOk);
+  const made = [];
+  for (let n = 0; n < 50; n++) {
+    made.push(await stream(`http://127.0.0.1:${peer.port}/${n}`, {timeout_ms: 3000}));
+  }
+  const other = await stream(`http://127.0.0.1:${well.port}/`);
+  const pad = padding(200 * 1024);
+  for (const {type} of made) {
+    const answer = await server.publish(Array.from({length: 8}, () => event({type}, {pad})));
+    assert.equal(answer.status, 202, answer.text);
+  }
+  assert.equal((await server.publish(event({type: other.type}))).status, 202);
+  await until('delivery to the one', async () =>
+    (await server.counters(other.destination)).delivered === 1);
+  await until('every event is a dead letter', async () => {
+    const all = await Promise.all(made.map(({destination}) => server.counters(destination)));
+    return all.every(({pending, dead}) => pending === 0 && dead === 8);
+  }, 40000);
+  peer.end();
+  well.end();
+  await bounded(server, start);
 });
 
 test('a receiver with a body of 10 GiB', () => counts(onRequest((socket) => {
@@ -343,5 +348,5 @@ test('all of them at once, and nothing is kept', async () => {
     return all.every(({pending, dead}) => pending === 0 && dead === 200);
   }, 40000);
   made.forEach(({peer}) => peer.end());
-  await bounded();
+  await bounded(server, start);
 });

@@ -12,7 +12,7 @@ const BAD = 20;
 const ROUNDS = 80; // of one event for each of 10 destinations
 const PAUSE_MS = 25;
 const FACTOR = 3; // generous: shared machines stall
-const FLOOR_MS = 20; // below it a ratio says nothing
+const FLOOR_MS = 50; // linger_ms: what a request in flight to the same destination may cost anyway
 
 let server;
 let receiver;

@@ -23,6 +23,7 @@ const crowd = new Crowd(random);
 await crowd.open();
 const server = new Server({data: path.join(home, 'data'),
   settings: {allow_http: 'true', ...disk.environment(home)}});
+process.on('exit', () => server.child?.kill('SIGKILL')); // where a judgement below fails
 server.init();
 await server.serve();
 await crowd.configure(server);
