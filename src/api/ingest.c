@@ -23,9 +23,9 @@
 
 #define RECORDS_BYTES_MAX ((size_t)16 << 20)
 #define ANSWER_BYTES_MAX  ((size_t)16 << 20)
+#define TARGETS_MIN       64
 #define KEPT_BYTES_MAX    ((size_t)64 << 10)
 #define FREE_MAX          256
-#define TARGETS_MAX       4096
 
 /* One call. */
 struct ticket {
@@ -48,8 +48,9 @@ struct ingest {
     struct api *api;
     struct event_parser parser;
     struct route_result routes;
-    struct record_target targets[TARGETS_MAX];
-    const uint32_t *rules[TARGETS_MAX];
+    struct record_target *targets; /* owned, n_targets_max, of the event being encoded */
+    const uint32_t **rules;
+    size_t n_targets_max;
     mr_buf answer;
     struct ticket *free;
     size_t n_free;
@@ -223,6 +224,23 @@ static bool queue_is_full(const struct ingest *ingest) {
 
 /* ---- the head ---- */
 
+/* The query may name the caller's own account, and nothing else. False: refused. */
+static bool check_query(struct ticket *ticket, mr_str query, const char *account_id) {
+    mr_str pair;
+    while (query.len > 0 && mr_str_split(&query, '&', &pair)) {
+        mr_str name = MR_STR("account_id=");
+        if (!mr_str_starts(pair, name)) {
+            refuse_call(ticket, 400, 20001, "unknown parameter; account_id is known here");
+            return false;
+        }
+        if (!mr_str_eq(mr_str_slice(pair, name.len, pair.len), mr_str_c(account_id))) {
+            refuse_call(ticket, 404, 20404, "there is no such account here");
+            return false;
+        }
+    }
+    return true;
+}
+
 void ingest_on_head(struct ingest *ingest, struct http_exchange *ex) {
     struct api *api = ingest->api;
     struct ticket *ticket = take_ticket(ingest);
@@ -247,6 +265,9 @@ void ingest_on_head(struct ingest *ingest, struct http_exchange *ex) {
         break;
     }
     ticket->account = caller.account->object.number;
+    if (!check_query(ticket, ex->query, caller.account->object.id)) {
+        return;
+    }
     if (ex->content_length > api->limits.body_bytes_max) {
         refuse_call(ticket, 413, 20413, "the call is larger than 8 MiB");
         return;
@@ -260,10 +281,34 @@ void ingest_on_head(struct ingest *ingest, struct http_exchange *ex) {
 
 /* ---- the body ---- */
 
-/* Fills ingest->targets from the routes; returns how many. */
-static uint32_t fill_targets(struct ingest *ingest) {
+static mr_err reserve_targets(struct ingest *ingest, size_t n) {
+    if (n <= ingest->n_targets_max) {
+        return MR_OK;
+    }
+    if (n > RECORD_TARGETS_MAX) {
+        return MR_ERR(MR_E_LIMIT);
+    }
+    size_t cap = n < TARGETS_MIN ? TARGETS_MIN : n;
+    struct record_target *targets = mr_realloc(ingest->targets, cap * sizeof *targets);
+    if (targets == NULL) {
+        return MR_ERR(MR_E_NOMEM);
+    }
+    ingest->targets = targets;
+    const uint32_t **rules = mr_realloc(ingest->rules, cap * sizeof *rules);
+    if (rules == NULL) {
+        return MR_ERR(MR_E_NOMEM);
+    }
+    ingest->rules = rules;
+    ingest->n_targets_max = cap;
+    return MR_OK;
+}
+
+/* Fills ingest->targets from the routes. MR_E_LIMIT: more than a record holds; the call is refused
+ * rather than a delivery forgotten. */
+static mr_err fill_targets(struct ingest *ingest, uint32_t *ret_n) {
     const struct route_result *routes = &ingest->routes;
-    size_t n = routes->n_targets < TARGETS_MAX ? routes->n_targets : TARGETS_MAX;
+    size_t n = routes->n_targets;
+    MR_TRY(reserve_targets(ingest, n));
     for (size_t i = 0; i < n; i++) {
         const struct route_target *target = &routes->targets[i];
         const struct model_destination *destination =
@@ -276,7 +321,8 @@ static uint32_t fill_targets(struct ingest *ingest) {
                                                     .n_rules = (uint16_t)n_rules};
         ingest->rules[i] = routes->rules + target->rules_at;
     }
-    return (uint32_t)n;
+    *ret_n = (uint32_t)n;
+    return MR_OK;
 }
 
 static mr_err match_event(struct ingest *ingest, const struct model_account *account,
@@ -378,7 +424,9 @@ static mr_err encode_batch(struct ticket *ticket, struct event_batch *batch,
             continue;
         }
         MR_TRY(match_event(ingest, account, event, &resolution));
-        MR_TRY(encode_event(ticket, event, &resolution, &place, fill_targets(ingest)));
+        uint32_t n_targets;
+        MR_TRY(fill_targets(ingest, &n_targets));
+        MR_TRY(encode_event(ticket, event, &resolution, &place, n_targets));
     }
     return batch->errors.found > 0 ? MR_ERR(MR_E_INVALID) : MR_OK;
 }
@@ -674,6 +722,8 @@ void ingest_free(struct ingest *ingest) {
     }
     event_parser_done(&ingest->parser);
     route_result_done(&ingest->routes);
+    mr_free(ingest->targets);
+    mr_free(ingest->rules);
     mr_buf_done(&ingest->answer);
     mr_free(ingest);
 }

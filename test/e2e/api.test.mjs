@@ -194,6 +194,14 @@ test('duplicates are told, with the original\'s sequence; other content is a con
   assert.equal(twice.body.events[0].sequence, twice.body.events[1].sequence);
 });
 
+test('the query of a call of events names the own account or nothing', async () => {
+  const body = JSON.stringify(event());
+  const own = await server.api('POST', `/v1/events?account_id=${server.account_id}`, body);
+  assert.equal(own.status, 202, own.text);
+  wrong(await server.api('POST', '/v1/events?account_id=acct_other', body), 404, 20404);
+  wrong(await server.api('POST', '/v1/events?colour=red', body), 400, 20001);
+});
+
 test('the binary form and an empty batch are taken', async () => {
   const binary = await server.api('POST', '/v1/events', '{"a":1}', {'ce-specversion': '1.0',
     'ce-id': 'b1', 'ce-source': '/b', 'ce-type': 'b', 'content-type': 'application/json'});
