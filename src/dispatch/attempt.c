@@ -20,14 +20,17 @@
 #define BODY_MAX      ((size_t)48 << 20)
 #define LOAD_MAX      ((size_t)48 << 20)
 #define KEPT_BODY_MAX ((size_t)128 << 10)
+#define KEPT_ALL_MAX  ((size_t)8 << 20) /* of all bodies on the free list */
 #define FREE_MAX      1024
 #define TAIL_TEXT_MAX ((size_t)48 << 10)
 
 static struct attempt *take_attempt(struct shard *shard) {
     mr_list *node = mr_list_pop_front(&shard->attempts_free);
     if (node != NULL) {
+        struct attempt *kept = MR_CONTAINER(node, struct attempt, node);
         shard->n_attempts_free--;
-        return MR_CONTAINER(node, struct attempt, node);
+        shard->attempts_free_bytes -= kept->sink.body.cap;
+        return kept;
     }
     struct attempt *attempt = MR_NEW(struct attempt);
     if (attempt != NULL) {
@@ -63,7 +66,8 @@ static void release_attempt(struct attempt *attempt) {
         free_attempt(attempt);
         return;
     }
-    if (attempt->sink.body.cap > KEPT_BODY_MAX) {
+    if (attempt->sink.body.cap > KEPT_BODY_MAX ||
+        shard->attempts_free_bytes + attempt->sink.body.cap > KEPT_ALL_MAX) {
         mr_buf_done(&attempt->sink.body);
     }
     mr_buf_done(&attempt->load.bytes);
@@ -71,6 +75,7 @@ static void release_attempt(struct attempt *attempt) {
     mr_arena_reset(&attempt->arena);
     mr_list_push_front(&shard->attempts_free, &attempt->node);
     shard->n_attempts_free++;
+    shard->attempts_free_bytes += attempt->sink.body.cap;
 }
 
 void attempts_done(struct shard *shard) {
@@ -79,6 +84,7 @@ void attempts_done(struct shard *shard) {
         free_attempt(MR_CONTAINER(node, struct attempt, node));
     }
     shard->n_attempts_free = 0;
+    shard->attempts_free_bytes = 0;
 }
 
 /* Ends the attempt with a result for the lane. */

@@ -63,6 +63,7 @@ struct shard {
     mr_list attempts_flying;   /* loading or sent */
     mr_list attempts_free;
     size_t n_attempts_free;
+    size_t attempts_free_bytes; /* of their bodies */
     size_t n_attempts; /* under way */
     struct slab_cache slabs;
     mr_buf scratch; /* for payload_load_now */

@@ -1,14 +1,18 @@
 /* The append side: room, writing, syncing, and the policy for errors.
  *
- *   what went wrong                      what is done
- *   ───────────────────────────────────
- * ────────────────────────────────────────────────────────────── a group's write: no space, short
- * what was written before it is synced; the segment is sealed there; nothing of the group is
- * stored; the next try opens a new segment a header's write: no space           that spare is given
- * up making a spare: any error            that file is given up; starved until one can be made any
- * other error of a write           FAILED, for good any error of fdatasync               FAILED,
- * for good: the kernel may have dropped the pages and marked them clean, so no later success means
- * anything
+ *   a group's write: no space, or short
+ *       What was written before it is synced; the segment is sealed there; nothing of the group is
+ *       stored; the next try opens a new segment.
+ *   a header's write: no space
+ *       That spare is given up, and the segment before it takes no more: the header may be on the
+ *       disk all the same, and what lies behind its first position elsewhere is void then.
+ *   making a spare: any error
+ *       That file is given up; starved until one can be made.
+ *   any other error of a write
+ *       FAILED, for good.
+ *   any error of fdatasync
+ *       FAILED, for good: the kernel may have dropped the pages and marked them clean, so no later
+ *       success means anything.
  *
  * While starved, events leave the last two spares alone, so that outcomes can still be recorded and
  * deliveries go on while the disk is full. */
@@ -72,6 +76,17 @@ static struct supply look(struct journal *journal) {
     return supply;
 }
 
+/* The open segment takes no more, whatever room it has. */
+static void leave_segment(struct journal *journal) {
+    struct segment *open = journal->open_segment;
+    journal->open_segment = NULL;
+    os_mutex_lock(&journal->mu);
+    if (open != NULL) {
+        open->end_pos = journal->write_pos;
+    }
+    os_mutex_unlock(&journal->mu);
+}
+
 /* Whether a group of this kind may be appended now; makes a spare here and now where maintenance is
  * late. */
 static mr_err admit(struct journal *journal, bool new_segment, enum append_reserve reserve) {
@@ -111,6 +126,7 @@ mr_err journal_append_prepare(struct journal *journal, uint64_t bytes, enum appe
         MR_TRY(journal_append_sync(journal));
         mr_err err = segments_open_next(journal, journal->write_pos, now);
         if (mr_err_is(err, MR_E_NO_SPACE)) {
+            leave_segment(journal);
             return err;
         }
         if (mr_is_err(err)) {

@@ -5,41 +5,53 @@
  * to write. General stores do more and cost two to four times as much per event.
  *
  * ── Files
- * ────────────────────────────────────────────────────────────────────────────────────────── lock
- * held by the one process that writes 000000000012.seg   a segment: open, closed or spare (its
- * header says which) spare-13.tmp       a spare being filled; removed at the start
- *   000000000009.seg.lost  set aside by recovery: its header was destroyed
+ *
+ *   lock                     held by the one process that writes
+ *   000000000012.seg         a segment: open, closed or spare (its header says which)
+ *   spare-13.tmp             a spare being filled; removed at the start
+ *   000000000009.seg.lost    set aside by recovery: its header was destroyed
  *
  * ── Segment
- * ──────────────────────────────────────────────────────────────────────────────────────── [0,
- * 4096)   header block: the header at 0 and again at 2048 0  magic "MILLRACE"          8  format
- * version u32, 1      12  1 spare, 2 used (u32) 16  store id (16 bytes)      32  epoch u64 40 first
- * position u64 48  salt (16 random bytes)   64  size of the file u64      72  opened, wall ms i64
- *       80  sequence of opening u64  88  zeros                    124  CRC32C of bytes 0–123
- *      In every version of the format the magic, the version and the CRC keep their places, so that
- * an older program can tell a newer file from a damaged one. [4096, …)   frames, one behind the
- * other, each on the 8-byte grid; position p lies at offset 4096 + (p − first position)
+ *
+ *   [0, 4096)   header block: the header at 0, and again at 2048
+ *       0  magic "MILLRACE"           8  format version u32, 1
+ *      12  1 spare, 2 used (u32)     16  store id (16 bytes)
+ *      32  epoch u64                 40  first position u64
+ *      48  salt (16 random bytes)    64  size of the file u64
+ *      72  opened, wall ms i64       80  sequence of opening u64
+ *      88  zeros                    124  CRC32C of bytes 0–123
+ *   [4096, …)   frames, one behind the other, each on the 8-byte grid; position p lies at offset
+ *               4096 + (p − first position)
+ *
+ * In every version of the format the magic, the version and the CRC keep their places, so that an
+ * older program can tell a newer file from a damaged one.
  *
  * ── Frame
- * ────────────────────────────────────────────────────────────────────────────────────────── 0
- * CRC32C u32                4  length of the body u32     8  'G' or 'R' 9  type, 10 flags
- * (caller's)11  1: last record of its unit 12  number in its unit u32 16  body, zeros up to the
- * grid The CRC runs over salt, position (8 bytes) and all bytes behind the CRC, padding included.
- * So no payload can pose as a frame (the salt is not known outside), and no frame is whole at any
- * place but its own: an old tail cannot come back in a segment of another salt. 'G' is a group
- * header; its body: epoch u64, group number u64, own position u64, bytes of the group u32, records
- *   u32, durable position when it was written u64, wall ms i64. 'R' is a record.
+ *
+ *       0  CRC32C u32                 4  length of the body u32
+ *       8  'G' or 'R'                 9  type, 10 flags (the caller's)
+ *      11  1: last of its unit       12  number in its unit u32
+ *      16  body, zeros up to the grid
+ *
+ * The CRC runs over salt, position (8 bytes) and all bytes behind the CRC, padding included. So no
+ * payload can pose as a frame (the salt is not known outside), and no frame is whole at any place
+ * but its own: an old tail cannot come back in a segment of another salt.
+ *
+ * 'G' is a group header; its body: epoch u64, group number u64, own position u64, bytes of the
+ * group u32, records u32, durable position when it was written u64, wall ms i64. 'R' is a record.
  *
  * ── Words
- * ────────────────────────────────────────────────────────────────────────────────────────── unit
- * the records of one request: records 0 … n, the last one marked. All or nothing. group  a header
- * and the units of one write. Never spans segments. durable position   everything below it was
- * covered by a sync that succeeded. witness   a group of no records: its header says that what is
- * before it is durable. Written within a second when the writer is idle, and at a clean stop, so
- * that data at rest lies below D.
+ *
+ *   unit               the records of one request: records 0 … n, the last one marked; all or
+ *                      nothing
+ *   group              a header and the units of one write; never spans segments
+ *   durable position   everything below it was covered by a sync that succeeded
+ *   witness            a group of no records: its header says that what is before it is durable.
+ *                      Written within a second when the writer is idle, and at a clean stop, so
+ *                      that data at rest lies below D.
  *
  * ── Invariants
- * ─────────────────────────────────────────────────────────────────────────────────────
+ *
  *   1. A unit is answered OK only when the durable position is behind its last record.
  *   2. A segment's header is synced before its first group; and it is written only after everything
  * before its first position was synced. So the first position of the newest segment is durable.
@@ -48,6 +60,9 @@
  *   5. Positions ascend over the whole life of the store and are never used twice for different
  * records that anybody was told of.
  *   6. In order of opening, segments cover the positions without gaps; a gap is damage.
+ *   7. Once a header that names position p may have reached the disk, nothing at or beyond p is
+ * written to an older segment; and a run opens its first one only after the directory was synced.
+ * So an empty segment does no harm when a power loss undoes its removal.
  *
  * Recovery is told in recover.c, the policy for errors in append.c, the life of a segment file in
  * segments.c. */
@@ -253,9 +268,10 @@ static void watch_space(struct journal *journal) {
  * missing any more, and starving ends. */
 static bool begin_spare(struct journal *journal, bool *ret_recovered) {
     os_mutex_lock(&journal->mu);
-    /* One more than must be there: taken while the next is filled; and after a want of space the
-     * proof that there is some. */
-    size_t want = JOURNAL_SPARES + 1;
+    /* One more than must be there: after a want of space, as the proof that there is some; and
+     * where a thread makes them in a hurry, for the writer to take while the next is filled. */
+    bool one_more = journal->is_starved || journal->on_spare_taken != NULL;
+    size_t want = one_more ? JOURNAL_SPARES + 1 : JOURNAL_SPARES;
     bool begins = journal->n_spares + journal->n_making < want;
     journal->n_making += begins ? 1 : 0;
     *ret_recovered = journal->is_starved && journal->n_spares >= want;
@@ -319,6 +335,12 @@ mr_err journal_trim(struct journal *journal, uint64_t before) {
         return MR_ERR(MR_E_INVALID);
     }
     for (;;) {
+        /* Before the next one goes: were a younger one to vanish alone, that would look like
+         * damage. */
+        if (journal->has_unsynced_trim) {
+            MR_TRY(journal->files->sync_dir(journal->files->ctx, journal->dir));
+            journal->has_unsynced_trim = false;
+        }
         struct segment *oldest = oldest_before(journal, before);
         if (oldest == NULL) {
             return MR_OK;
@@ -326,8 +348,6 @@ mr_err journal_trim(struct journal *journal, uint64_t before) {
         mr_info(journal->log, "journal.trimmed", mr_kv_i64("segment", (int64_t)oldest->number),
                 mr_kv_i64("position", (int64_t)oldest->header.first_pos));
         MR_TRY(segments_remove(journal, oldest));
-        /* Before the next one goes: were a younger one to vanish alone, that would look like
-         * damage. */
-        MR_TRY(journal->files->sync_dir(journal->files->ctx, journal->dir));
+        journal->has_unsynced_trim = true;
     }
 }

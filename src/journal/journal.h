@@ -119,11 +119,11 @@ struct journal_status {
 };
 void journal_status(struct journal *journal, struct journal_status *ret_status);
 
-/* Maintenance thread: makes at most one spare segment (zero-filled, synced) when fewer than three
- * are ready (two are the reserve, one is for the writer to take at any time), and looks at the
- * free space of the disk: warns at 20 % and 10 %. Blocks for as long as writing a segment takes.
- * True: call again at once, more is to be made; false: call again in about a second. Failures are
- * logged, counted and tried again by the next call. */
+/* Maintenance thread: makes at most one spare segment (zero-filled, synced) when fewer than two are
+ * ready (three after a want of space, as the proof that there is some, and with on_spare_taken),
+ * and looks at the free space of the disk: warns at 20 % and 10 %. Blocks for as long as writing a
+ * segment takes. True: call again at once, more is to be made; false: call again in about a second.
+ * Failures are logged, counted and tried again by the next call. */
 bool journal_spare_step(struct journal *journal);
 /* The same without the look at the disk's space, for a thread beside the maintenance thread. */
 bool journal_spare_hurry(struct journal *journal);

@@ -13,7 +13,8 @@
  *   4. What lies between D and the end was perhaps read from the page cache only (after a kill), or
  * from pages that a failed sync left clean. It is written again, the same bytes at the same place,
  * and synced.
- *   5. A new segment is opened at the end, with a higher epoch. From its header on, whatever older
+ *   5. The directory is synced, so that what this start and earlier ones removed stays removed.
+ *      A new segment is opened at the end, with a higher epoch. From its header on, whatever older
  *      segments hold at or beyond that position is void. A lost newest segment takes up the
  * positions that it could have held, so that none is used twice.
  *   6. Damage between replay_from and the end is reported, by the same walk that readers use. */
@@ -446,8 +447,12 @@ static mr_err open_segment(struct journal *journal, const struct journal_options
     if (journal->n_spares == 0) {
         MR_TRY(segments_make_spare(journal));
     }
+    /* What an earlier run removed is gone for good before this one can be mistaken for it: a file
+     * that nobody sees any more may carry the very epoch and sequence that are given now. */
+    MR_TRY(journal->files->sync_dir(journal->files->ctx, journal->dir));
     journal->epoch++;
     MR_TRY(segments_open_next(journal, first_pos, options->now));
+    /* Empty ones; were one to come back, it would lie before the new segment and be empty still. */
     size_t i = 0;
     while (i < journal->n_segments) {
         struct segment *segment = journal->table[i];

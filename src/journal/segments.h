@@ -74,7 +74,8 @@ struct journal {
     bool has_unsynced; /* [durable, write_pos) was written and not synced */
 
     /* maintenance only */
-    int space_level; /* 0: enough, 1: below 20 %, 2: below 10 % */
+    bool has_unsynced_trim; /* a segment was removed and the directory not synced since */
+    int space_level;        /* 0: enough, 1: below 20 %, 2: below 10 % */
 };
 
 /* `dir/name` into path[SEGMENTS_PATH_SIZE]; false when it does not fit. */

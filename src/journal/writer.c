@@ -24,6 +24,8 @@
 #define OUTCOME_MS_DEFAULT  20
 #define SLAB_RETRY_MS       1
 #define STOP_TRIES          2000
+/* At a stop want of space is not waited for: the open segment is tried, then both spares. */
+#define FINISH_TRIES (1 + (int)JOURNAL_SPARES)
 
 /* --- lists and answers ------------------------------------------------------------------------ */
 
@@ -302,7 +304,11 @@ mr_mono writer_step(struct writer *writer, mr_mono now, mr_wall wall) {
 }
 
 void writer_finish(struct writer *writer, mr_mono now, mr_wall wall) {
-    (void)writer_step(writer, now, wall);
+    int tries = 0;
+    do {
+        writer->retry_at = (mr_mono){INT64_MIN};
+        (void)writer_step(writer, now, wall);
+    } while (++tries < FINISH_TRIES && writer->queue.head != NULL);
     if (!writer_has_failed(writer)) {
         writer_commit(writer);
     }

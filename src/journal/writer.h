@@ -66,8 +66,9 @@ struct writer_queue writer_queue(const struct writer *writer);
 /* Writer's thread: one step: takes what is posted, writes, syncs, answers. Returns when to step
  * again at the latest; earlier when something is posted. Blocks on the disk. */
 mr_mono writer_step(struct writer *writer, mr_mono now, mr_wall wall);
-/* Writer's thread, at a clean stop: steps until everything posted is answered (OUTCOME units for
- * which there is no space: FULL), syncs, and leaves a witness of the end. */
+/* Writer's thread, at a clean stop: steps until everything posted is answered, syncs, and leaves a
+ * witness of the end. After want of space it does not wait but tries again at once, a few times;
+ * OUTCOME units for which there still is none are answered FULL. */
 void writer_finish(struct writer *writer, mr_mono now, mr_wall wall);
 
 /* Production: steps until writer_request_stop, then finishes. arg is the writer. */

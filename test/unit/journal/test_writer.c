@@ -476,6 +476,47 @@ static void without_memory_events_are_refused_and_outcomes_wait(void **state) {
     rig_done(&rig);
 }
 
+/* The writer waits a second after want of space; a stop does not. */
+static void a_stop_tries_once_more_to_store_outcomes(void **state) {
+    (void)state;
+    struct rig rig;
+    struct rig_unit outcome = {0};
+    uint8_t tags[4];
+    rig_init(&rig, 16);
+    rig_open(&rig);
+    rig_post(&rig, &outcome, JOURNAL_OUTCOME, 1, 100, 7);
+    disk_fault_at(rig.disk, DISK_FAULT_SHORT_WRITE, 1);
+    (void)rig_step(&rig);
+    assert_false(outcome.is_done);
+    disk_fault_at(rig.disk, DISK_FAULT_NO_SPACE, 1);
+    rig_stop(&rig);
+    assert_true(outcome.is_done);
+    assert_int_equal(outcome.unit.result, JOURNAL_RESULT_OK);
+    rig_unit_done(&outcome);
+    rig_open(&rig);
+    assert_int_equal(rig_tags(&rig, tags, 4), 1);
+    assert_int_equal(tags[0], 7);
+    rig_done(&rig);
+}
+
+/* Where the disk stays full the stop ends all the same. */
+static void a_stop_on_a_full_disk_gives_outcomes_back(void **state) {
+    (void)state;
+    struct rig rig;
+    struct rig_unit outcome = {0};
+    rig_init(&rig, 17);
+    rig_open(&rig);
+    rig_post(&rig, &outcome, JOURNAL_OUTCOME, 1, 100, 7);
+    disk_fault_chance(rig.disk, DISK_FAULT_NO_SPACE, 1);
+    (void)rig_step(&rig);
+    assert_false(outcome.is_done);
+    rig_stop(&rig);
+    assert_true(outcome.is_done);
+    assert_int_equal(outcome.unit.result, JOURNAL_RESULT_FULL);
+    rig_unit_done(&outcome);
+    rig_done(&rig);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answered_unit_is_read_back),
@@ -493,6 +534,8 @@ int main(void) {
         cmocka_unit_test(subscribers_get_the_slabs_of_their_bit),
         cmocka_unit_test(slabs_that_are_not_given_back_stop_the_writer),
         cmocka_unit_test(without_memory_events_are_refused_and_outcomes_wait),
+        cmocka_unit_test(a_stop_tries_once_more_to_store_outcomes),
+        cmocka_unit_test(a_stop_on_a_full_disk_gives_outcomes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
