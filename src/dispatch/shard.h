@@ -64,7 +64,7 @@ struct shard {
     mr_list attempts_free;
     size_t n_attempts_free;
     size_t attempts_free_bytes; /* of their bodies */
-    size_t n_attempts; /* under way */
+    size_t n_attempts;          /* under way */
     struct slab_cache slabs;
     mr_buf scratch; /* for payload_load_now */
     struct outcome_out outcomes;

@@ -661,6 +661,10 @@ void disk_set_capacity(struct disk *disk, uint64_t bytes) {
     disk->capacity = bytes;
 }
 
+bool disk_is_bounded(const struct disk *disk) {
+    return disk->capacity != UINT64_MAX;
+}
+
 void disk_crash_odds(struct disk *disk, uint32_t kept, uint32_t dropped) {
     MR_ASSERT(kept + dropped <= 1000);
     disk->odds_kept = kept;

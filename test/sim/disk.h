@@ -46,6 +46,7 @@ void disk_fault_at(struct disk *disk, enum disk_fault fault, uint64_t n);
 void disk_fault_chance(struct disk *disk, enum disk_fault fault, uint32_t one_in);
 /* Bytes that all files together may hold (UINT64_MAX: no bound). Beyond it: ENOSPC. */
 void disk_set_capacity(struct disk *disk, uint64_t bytes);
+bool disk_is_bounded(const struct disk *disk);
 /* Chances in a thousand for an unsynced sector at a crash; what is left of 1,000 is torn.
  * Default: 400 kept, 400 dropped. */
 void disk_crash_odds(struct disk *disk, uint32_t kept, uint32_t dropped);

@@ -236,6 +236,7 @@ void process_on_durable(void *ctx) {
      * Any answer but OK leaves open whether the outcome survives. */
     const struct journal_unit *unit = (const void *)world->outcomes.free;
     bool known = unit->result == JOURNAL_RESULT_OK;
+    world->given_up += world->stopping && unit->result == JOURNAL_RESULT_FULL ? 1 : 0;
     for (size_t i = 0; i < marks->n && known; i++) {
         const struct sim_mark *mark = &marks->items[i];
         oracle_on_outcome_durable(world->oracle, mark->kind, mark->destination, mark->events,
@@ -510,15 +511,23 @@ void process_stop(struct world *world) {
     }
     MR_ASSERT(!has_flights(world));
     flush_outcomes(world);
-    /* As the writer's thread does: a while for what there was no room for at first. */
+    world->stopping = true;
+    world->given_up = 0;
+    /* As the writer's thread does: a while for what there was no room for at first. Spares are made
+     * beside it. */
     for (uint32_t i = 0; i < STOP_WRITES && world->outcomes.n_waiting > 0; i++) {
         writer_step(world->writer, world->mono, world->wall);
         mailbox_run(mailbox_drain(&world->box));
+        (void)journal_spare_step(world->journal);
         world->mono = mr_mono_add_ms(world->mono, 20);
         world->wall.ns += 20 * MR_NS_PER_MS;
     }
     writer_finish(world->writer, world->mono, world->wall);
     mailbox_run(mailbox_drain(&world->box));
+    world->stopping = false;
+    if (world->given_up > 0 && !disk_is_bounded(world->disk)) {
+        oracle_fail(world->oracle, "promise 3: a clean stop forgets outcomes there is room for");
+    }
     mr_ignore(keeper_finish(world->keeper, world->mono, world->wall),
               "a checkpoint that fails leaves the older ones");
     world_hit(world, SIM_CLEAN_STOP);

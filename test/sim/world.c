@@ -37,6 +37,7 @@ const char *const sim_branch_names[SIM_BRANCHES] = {
     [SIM_THROTTLED] = "throttled",
     [SIM_REPEATED] = "delivery repeated after a crash",
     [SIM_READ_FAILED] = "read failed",
+    [SIM_FLIPPED] = "bit flipped at rest, found",
 };
 
 uint64_t world_random(struct world *world) {
@@ -146,6 +147,9 @@ static void restart(struct world *world) {
         disk_restart(world->disk);
         world->result->crashes++;
         pass(world, 1000 + (int64_t)world_below(world, 3000000));
+        if (world_below(world, 8) == 0) {
+            flips_try(world);
+        }
         if (i >= 4 || world->draining) {
             disk_set_capacity(world->disk, UINT64_MAX);
         } else if (world_below(world, 4) == 0) {

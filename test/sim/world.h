@@ -46,6 +46,7 @@ enum sim_branch {
     SIM_THROTTLED,
     SIM_REPEATED, /* a delivery was repeated after a crash, as it may be */
     SIM_READ_FAILED,
+    SIM_FLIPPED, /* a bit flipped at rest, in a copy of the disk */
     SIM_BRANCHES
 };
 extern const char *const sim_branch_names[SIM_BRANCHES];
@@ -143,6 +144,8 @@ struct world {
     struct sim_ingest *ingests; /* not answered */
     bool was_full;
     bool draining; /* no more faults, everything is accepted */
+    bool stopping; /* a clean stop; given_up: outcomes that it had no room for */
+    uint32_t given_up;
     uint64_t boots;
 
     /* of the process: gone with it */
@@ -186,6 +189,10 @@ void process_free_marks(struct world *world);
 /* producer.c */
 void producer_hand_in(struct world *world);
 void producer_forget(struct world *world);
+
+/* flips.c: flips one bit of a copy of the disk and looks what recovery says. The process is down.
+ */
+void flips_try(struct world *world);
 
 /* sinks.c */
 void sinks_step(struct world *world);
