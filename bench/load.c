@@ -6,17 +6,24 @@
  * every loss and every duplicate is seen exactly, and measures from the intended moment to arrival.
  *
  * It is led by lines on standard input and answers each with one line of JSON:
- *   send port=P path=/v1/events token=T events=N [connections=64] [batch=1] [size=1024] [rate=0]
- *        [window=0] [types=1] [type=0] [bad_types=0] [warmup=0] [tls=0]    returns when all are
- * answered drain seconds=S     returns when all is delivered, or nothing came for S seconds hold
- * seconds=S      the receiver answers 503 with Retry-After for that long, then 200 bad
- * kind=none|hang|reset|fail     what paths that begin with /bad meet reset               begins the
- * counts anew; what was sent before no longer counts quit With window=W no request leaves while W
- * events are sent and not delivered: the closed loop then goes round the whole path, and a queue
- * that only grows cannot pass for throughput. An event's type is bench.tNNNNN, NNNNN = type +
- * number modulo types; events of the first bad_types are owed to destinations that misbehave and
- * are not waited for. bench_load [--listen PORT] [--cert FILE --key FILE] [--ca FILE]    prints
- * `ready port=…`
+ *
+ * - `send port=P path=/v1/events token=T events=N [connections=64] [batch=1] [size=1024] [rate=0]
+ *   [window=0] [types=1] [type=0] [bad_types=0] [warmup=0] [tls=0]`: returns when all are answered.
+ *
+ * - `drain seconds=S`: returns when all is delivered, or nothing came for S seconds.
+ *
+ * - `hold seconds=S`: the receiver answers 503 with Retry-After for that long, then 200.
+ *
+ * - `bad kind=none|hang|trickle|reset|fail`: what paths that begin with /bad meet.
+ *
+ * - `reset`: begins the counts anew; what was sent before no longer counts. `quit`.
+ *
+ * With window=W no request leaves while W events are sent and not delivered: the closed loop then
+ * goes round the whole path, and a queue that only grows cannot pass for throughput. An event's
+ * type is bench.tNNNNN, NNNNN = type + number modulo types; events of the first bad_types are owed
+ * to destinations that misbehave and are not waited for.
+ *
+ * bench_load [--listen PORT] [--cert FILE --key FILE] [--ca FILE] prints `ready port=…`.
  */
 #include "load.h"
 
@@ -185,10 +192,11 @@ static void command(struct load *l, const char *line) {
         l->hold_until = load_clock_ns() + value(line, "seconds", 0) * 1000000000U;
     } else if (strncmp(line, "bad", 3) == 0) {
         word(line, "kind", "none", kind, sizeof kind);
-        l->badness = strcmp(kind, "hang") == 0    ? BAD_HANG
-                     : strcmp(kind, "reset") == 0 ? BAD_RESET
-                     : strcmp(kind, "fail") == 0  ? BAD_FAIL
-                                                  : BAD_NONE;
+        l->badness = strcmp(kind, "hang") == 0      ? BAD_HANG
+                     : strcmp(kind, "trickle") == 0 ? BAD_TRICKLE
+                     : strcmp(kind, "reset") == 0   ? BAD_RESET
+                     : strcmp(kind, "fail") == 0    ? BAD_FAIL
+                                                    : BAD_NONE;
     } else if (strcmp(line, "reset") == 0) {
         reset(l);
     } else if (strcmp(line, "quit") == 0) {
@@ -257,10 +265,11 @@ static void dispatch(struct load *l, int fd) {
 static void run(struct load *l) {
     static struct epoll_event events[512];
     for (;;) {
-        bool ticking = l->draining || l->n_paused > 0;
+        bool ticking = l->draining || l->n_paused > 0 || l->badness == BAD_TRICKLE;
         struct timespec wait = {.tv_nsec = 1000000};
         l->now = load_clock_ns();
         load_send_resume(l);
+        load_trickle(l);
         load_send_due(l);
         settle(l);
         if (l->task.active && l->task.rate > 0 && l->n_idle > 0 &&

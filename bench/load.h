@@ -11,11 +11,12 @@ enum {
     FD_MAX = 1 << 16,
     CONNECTIONS_MAX = 4096,
     BATCH_MAX = 1000,
+    TRICKLE_NS = 200000000,
     PAUSE_NS = 5000000, /* before a refused request is sent again */
 };
 
 enum role { ROLE_NONE = 0, ROLE_LISTEN, ROLE_COMMAND, ROLE_SENDER, ROLE_RECEIVER };
-enum badness { BAD_NONE = 0, BAD_HANG, BAD_RESET, BAD_FAIL };
+enum badness { BAD_NONE = 0, BAD_HANG, BAD_TRICKLE, BAD_RESET, BAD_FAIL };
 enum { EVENT_OWED = 1, EVENT_SENT = 2, EVENT_ACCEPTED = 4 };
 
 struct peer {
@@ -23,6 +24,7 @@ struct peer {
     enum role role;
     /* sender: the request under way */
     bool busy, paused;
+    bool trickling;    /* receiver: a response goes out byte by byte */
     uint64_t first;    /* number of its first event */
     uint64_t intended; /* ns */
     uint64_t resume;   /* ns, when paused */
@@ -57,6 +59,7 @@ struct load {
     bool draining;
     uint64_t drain_ns, now, hold_until, last_arrival;
     enum badness badness;
+    uint64_t trickle_at; /* when the next byte is due */
     uint64_t accepted, owed, delivered, duplicates, unknown, refused, errors, requests, held,
         reported;
     struct histogram answer, delivery;
@@ -81,5 +84,7 @@ void load_on_sender(struct load *l, int fd);
 /* load_receive.c */
 void load_on_listen(struct load *l, int listener);
 void load_on_receiver(struct load *l, int fd);
+/* Sends the bytes that are due on trickling connections. */
+void load_trickle(struct load *l);
 
 #endif
