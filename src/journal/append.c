@@ -88,13 +88,13 @@ static void leave_segment(struct journal *journal) {
 }
 
 /* Whether a group of this kind may be appended now; makes a spare here and now where maintenance is
- * late. */
+ * late, or waits for the one it is filling. */
 static mr_err admit(struct journal *journal, bool new_segment, enum append_reserve reserve) {
     struct supply supply = look(journal);
     size_t enough = reserve == APPEND_EVENTS ? 2 : 1;
     if (new_segment && !supply.is_starved && supply.n_spares < enough) {
         /* An event takes the last spare only with the proof that another can be made. */
-        mr_err err = segments_make_spare(journal);
+        mr_err err = segments_ensure_spares(journal, enough);
         if (mr_err_is(err, JOURNAL_E_FENCED)) {
             return err;
         }

@@ -4,6 +4,7 @@
 #define MR_JOURNAL_GROUP_H
 
 #include "journal/append.h"
+#include "journal/pace.h"
 #include "journal/writer.h"
 
 /* After a group found no space, the next is tried so much later. */
@@ -45,7 +46,9 @@ struct writer {
     uint64_t committed; /* durable position that was told */
     mr_mono sync_due;   /* of outcomes that are written */
     mr_mono witness_due;
-    mr_mono retry_at;   /* no group before this: there is no space */
+    mr_mono retry_at; /* no group before this: there is no space */
+    struct pace pace;
+    uint64_t n_arrived; /* ingest records taken in since pace was told */
     bool needs_witness; /* something was appended since the last one */
     bool is_failed;
 };

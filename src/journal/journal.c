@@ -123,6 +123,7 @@ mr_err journal_open(const struct os_files *files, const struct journal_options *
     journal->next_number = 1;
     journal->next_sequence = 1;
     os_mutex_init(&journal->mu);
+    os_mutex_init(&journal->filling);
     journal->dir = mr_strdup_n(options->dir, strlen(options->dir));
     struct journal_recovery recovery = {0};
     mr_err err = journal->dir == NULL ? MR_ERR(MR_E_NOMEM) : take_folder(journal);
@@ -162,6 +163,7 @@ void journal_close(struct journal *journal) {
         files->close(files->ctx, journal->lock);
     }
     os_mutex_done(&journal->mu);
+    os_mutex_done(&journal->filling);
     mr_free(journal->table);
     mr_free(journal->dir);
     mr_free(journal);
@@ -312,11 +314,64 @@ bool journal_spare_hurry(struct journal *journal) {
     return more;
 }
 
+static bool is_starved(struct journal *journal) {
+    os_mutex_lock(&journal->mu);
+    bool starved = journal->is_starved;
+    os_mutex_unlock(&journal->mu);
+    return starved;
+}
+
 bool journal_spare_step(struct journal *journal) {
     if (!journal->is_read_only && journal_state(journal) < JOURNAL_STATE_FAILED) {
         watch_space(journal);
     }
+    if (journal->on_spare_taken != NULL && !is_starved(journal)) {
+        return false; /* the thread in a hurry does it, and was told */
+    }
     return journal_spare_hurry(journal);
+}
+
+/* The oldest closed segment that is not forgotten, or NULL. mu is held. */
+static struct segment *oldest_remembered(const struct journal *journal) {
+    for (size_t i = 0; i + 1 < journal->n_segments; i++) {
+        if (!journal->table[i]->is_forgotten) {
+            return journal->table[i];
+        }
+    }
+    return NULL;
+}
+
+uint64_t journal_remembered(struct journal *journal) {
+    os_mutex_lock(&journal->mu);
+    const struct segment *segment = oldest_remembered(journal);
+    uint64_t end = segment != NULL ? segment->end_pos : 0;
+    os_mutex_unlock(&journal->mu);
+    return end;
+}
+
+/* Marks the oldest one that lies before that position; a position in it. False: there is none. */
+static bool forget_next(struct journal *journal, uint64_t before, uint64_t *ret_pos) {
+    os_mutex_lock(&journal->mu);
+    struct segment *segment = oldest_remembered(journal);
+    bool found = segment != NULL && segment->end_pos <= before;
+    if (found) {
+        segment->is_forgotten = true;
+        *ret_pos = segment->header.first_pos;
+    }
+    os_mutex_unlock(&journal->mu);
+    return found;
+}
+
+void journal_forget(struct journal *journal, uint64_t before) {
+    const struct os_files *files = journal->files;
+    uint64_t pos;
+    while (forget_next(journal, before, &pos)) {
+        struct segment *segment;
+        if (files->forget != NULL && mr_is_ok(segments_hold(journal, pos, &segment))) {
+            files->forget(files->ctx, segment->file);
+            segments_release(journal, segment);
+        }
+    }
 }
 
 /* The oldest segment, where it lies wholly before that position. */

@@ -139,6 +139,13 @@ struct journal_segment_info {
 /* Copies up to n_max, oldest first; returns how many there are. Any thread. */
 size_t journal_segments(struct journal *journal, struct journal_segment_info *out, size_t n_max);
 
+/* A hint: records before that position are not wanted in memory any more. What the page cache holds
+ * of closed segments that lie before it whole is given back, for the next spares to take: the pages
+ * of a machine that were used a moment ago cost a fraction of fresh ones. Maintenance thread. */
+void journal_forget(struct journal *journal, uint64_t before);
+/* The end of the oldest closed segment that journal_forget has not given back; 0: there is none. */
+uint64_t journal_remembered(struct journal *journal);
+
 /* A hint: removes the oldest segments whose records all lie before that position, oldest first;
  * never the open one. Readers at work keep what they hold. Maintenance thread; blocks. Errors of
  * the file system (MR_E_IO) leave a journal that is whole. */

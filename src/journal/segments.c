@@ -307,7 +307,7 @@ static mr_err build_spare(struct journal *journal, uint64_t number, os_file *ret
     return err;
 }
 
-mr_err segments_make_spare(struct journal *journal) {
+static mr_err make_spare(struct journal *journal) {
     os_mutex_lock(&journal->mu);
     uint64_t number = journal->next_number++;
     os_mutex_unlock(&journal->mu);
@@ -331,6 +331,23 @@ mr_err segments_make_spare(struct journal *journal) {
     os_mutex_lock(&journal->mu);
     journal->is_starved = true;
     os_mutex_unlock(&journal->mu);
+    return err;
+}
+
+mr_err segments_make_spare(struct journal *journal) {
+    os_mutex_lock(&journal->filling);
+    mr_err err = make_spare(journal);
+    os_mutex_unlock(&journal->filling);
+    return err;
+}
+
+mr_err segments_ensure_spares(struct journal *journal, size_t enough) {
+    os_mutex_lock(&journal->filling);
+    os_mutex_lock(&journal->mu);
+    bool is_enough = journal->n_spares >= enough;
+    os_mutex_unlock(&journal->mu);
+    mr_err err = is_enough ? MR_OK : make_spare(journal);
+    os_mutex_unlock(&journal->filling);
     return err;
 }
 

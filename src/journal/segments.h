@@ -24,8 +24,9 @@ struct segment {
     uint64_t file_bytes;
     int64_t newest_wall_ms;
     uint32_t holders;
-    bool is_removed; /* out of the table: freed with the last holder */
-    os_file file;    /* OS_FILE_NONE: opened when needed */
+    bool is_forgotten; /* by journal_forget */
+    bool is_removed;   /* out of the table: freed with the last holder */
+    os_file file;      /* OS_FILE_NONE: opened when needed */
 };
 
 struct spare {
@@ -54,7 +55,8 @@ struct journal {
     _Atomic uint64_t spare_failures;
     _Atomic uint64_t disk_free, disk_total;
 
-    os_mutex mu;
+    os_mutex filling; /* held while a spare is made: two at once would only halve the disk */
+    os_mutex mu;      /* may be taken while filling is held, not the other way */
     /* guarded by mu */
     struct segment **table; /* by order of opening = by first_pos */
     size_t n_segments;
@@ -98,8 +100,11 @@ void segments_release(struct journal *journal, struct segment *segment);
 /* End of what may be read in it: its end, or the durable position. */
 uint64_t segments_end(struct journal *journal, const struct segment *segment);
 
-/* Makes one spare: zero-filled, stamped, synced, named. Any thread. */
+/* Makes one spare: zero-filled, stamped, synced, named. Any thread; waits for another that is at
+ * it. */
 mr_err segments_make_spare(struct journal *journal);
+/* Makes one where fewer than `enough` are there once nobody is filling one. */
+mr_err segments_ensure_spares(struct journal *journal, size_t enough);
 /* Puts an existing spare file on the list; false when the list is full. */
 bool segments_add_spare(struct journal *journal, uint64_t number, os_file file);
 /* Turns the oldest spare into the open segment, its header synced. The former open segment ends at

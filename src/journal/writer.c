@@ -17,6 +17,7 @@
 #include "journal/format.h"
 #include "journal/group.h"
 #include "os/clock.h"
+#include "os/thread.h"
 
 #define GROUP_BYTES_DEFAULT (1024U * 1024)
 #define SLAB_BYTES_DEFAULT  (32U * 1024 * 1024)
@@ -218,6 +219,7 @@ void writer_commit(struct writer *writer) {
     uint64_t took = (uint64_t)mr_mono_diff_ns(read_clock(writer), before);
     count(&writer->n_syncs, 1);
     count(&writer->sync_ns_total, took);
+    pace_on_sync(&writer->pace, (int64_t)took);
     if (took > atomic_load_explicit(&writer->sync_ns_max, memory_order_relaxed)) {
         atomic_store_explicit(&writer->sync_ns_max, took, memory_order_relaxed);
     }
@@ -257,6 +259,7 @@ static void take_in(struct writer *writer, struct mail *mail) {
             bool sound = unit->n_records > 0 && unit->n_records <= JOURNAL_UNIT_RECORDS_MAX &&
                          unit->bytes <= writer->unit_bytes_max;
             if (sound) {
+                writer->n_arrived += unit->klass == JOURNAL_INGEST ? unit->n_records : 0;
                 list_push(&writer->queue, unit);
             } else {
                 writer_answer(writer, unit, JOURNAL_RESULT_LIMIT);
@@ -323,9 +326,25 @@ void writer_finish(struct writer *writer, mr_mono now, mr_wall wall) {
     }
 }
 
+/* Under load, lets more come before the next sync: asleep without being woken by each. */
+static void hold(struct writer *writer) {
+    if (writer->queue.head == NULL) {
+        return;
+    }
+    struct writer_queue queued = writer_queue(writer);
+    pace_on_records(&writer->pace, writer->n_arrived, os_mono_now());
+    writer->n_arrived = 0;
+    int64_t wait_ns = pace_wait_ns(&writer->pace, queued.records, queued.bytes);
+    if (wait_ns > 0) {
+        os_pause_ns(wait_ns);
+    }
+}
+
 void writer_thread_main(void *arg) {
     struct writer *writer = arg;
+    os_thread_exact_timers();
     while (!atomic_load(&writer->must_stop)) {
+        hold(writer);
         mr_mono deadline = writer_step(writer, os_mono_now(), os_wall_now());
         take_in(writer, mailbox_wait(&writer->mailbox, deadline));
     }

@@ -120,6 +120,8 @@ mr_err book_each_needed(const struct book *book, uint64_t pos,
                         mr_err (*each)(void *ctx, uint32_t destination, uint32_t origin,
                                        uint64_t event_pos, uint32_t size, enum book_need need),
                         void *ctx);
+/* No pending delivery is of an event before this position. O(destinations + open requests). */
+uint64_t book_pending_from(const struct book *book);
 /* A number for a new redrive or replay job: above all met. */
 uint32_t book_next_origin(const struct book *book);
 

@@ -466,9 +466,18 @@ static bool post_expiry(struct keeper *keeper, mr_mono now, mr_wall wall) {
     return true;
 }
 
+/* Gives back the memory of segments that are folded in and that nothing pending stands in. */
+static void forget(const struct keeper *keeper) {
+    uint64_t end = journal_remembered(keeper->options.journal);
+    if (end != 0 && end <= book_position(keeper->book)) {
+        journal_forget(keeper->options.journal, book_pending_from(keeper->book));
+    }
+}
+
 /* One piece. Those that need the writer wait while a unit is with it. */
 static void upkeep(struct keeper *keeper, mr_mono now, mr_wall wall) {
     struct journal *journal = keeper->options.journal;
+    forget(keeper);
     if (journal_spare_step(journal) ||
         (keeper->options.dedupe != NULL && dedupe_store_step(keeper->options.dedupe))) {
         keeper->progressed = true;

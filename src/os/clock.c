@@ -32,8 +32,12 @@ void os_random(void *out, size_t n) {
     }
 }
 
-void os_pause_ms(int64_t ms) {
-    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000};
+void os_pause_ns(int64_t ns) {
+    struct timespec t = {.tv_sec = ns / MR_NS_PER_S, .tv_nsec = ns % MR_NS_PER_S};
     while (nanosleep(&t, &t) != 0 && errno == EINTR) {
     }
+}
+
+void os_pause_ms(int64_t ms) {
+    os_pause_ns(ms * MR_NS_PER_MS);
 }

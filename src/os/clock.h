@@ -12,5 +12,7 @@ mr_wall os_wall_now(void);
 void os_random(void *out, size_t n);
 /* Blocks this thread (command line and tests only). */
 void os_pause_ms(int64_t ms);
+/* Blocks this thread; for the journal's writer, which shares a sync that way. */
+void os_pause_ns(int64_t ns);
 
 #endif

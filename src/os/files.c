@@ -297,6 +297,11 @@ static mr_err sys_space(void *ctx, const char *path, struct os_space *ret_space)
     return MR_OK;
 }
 
+static void sys_forget(void *ctx, os_file file) {
+    (void)ctx;
+    (void)posix_fadvise(file.handle, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 const struct os_files os_files_system = {
     .open = sys_open,
     .close = sys_close,
@@ -313,6 +318,7 @@ const struct os_files os_files_system = {
     .list = sys_list,
     .lock = sys_lock,
     .space = sys_space,
+    .forget = sys_forget,
 };
 
 static mr_err load_open(const struct os_files *files, os_file file, size_t size_max,

@@ -62,6 +62,8 @@ struct os_files {
      */
     mr_err (*lock)(void *ctx, os_file file);
     mr_err (*space)(void *ctx, const char *path, struct os_space *ret_space);
+    /* A hint: what is synced of the file is not wanted in memory any more. May be NULL. */
+    void (*forget)(void *ctx, os_file file);
 };
 
 /* The system's files. */

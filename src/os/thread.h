@@ -16,6 +16,8 @@ mr_err os_thread_start(os_thread *ret_thread, const char *name, void (*fn)(void 
 void os_thread_join(os_thread *thread);
 /* Least scheduling priority for this thread (nice 19); best effort. */
 void os_thread_lower_priority(void);
+/* Short sleeps of this thread end when they are due, not up to 50 us later; best effort. */
+void os_thread_exact_timers(void);
 
 typedef struct os_mutex {
     pthread_mutex_t mu;

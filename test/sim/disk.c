@@ -595,6 +595,12 @@ static mr_err do_space(void *ctx, const char *path, struct os_space *ret_space) 
     return end(disk, fault, MR_OK);
 }
 
+static void do_forget(void *ctx, os_file file) {
+    struct disk *disk = ctx;
+    (void)file;
+    disk->counts.forgotten++;
+}
+
 /* --- the test's side -------------------------------------------------------------------------- */
 
 static void set_table(struct disk *disk) {
@@ -613,7 +619,8 @@ static void set_table(struct disk *disk) {
                                     .sync_dir = do_sync_dir,
                                     .list = do_list,
                                     .lock = do_lock,
-                                    .space = do_space};
+                                    .space = do_space,
+                                    .forget = do_forget};
 }
 
 struct disk *disk_new(uint64_t seed) {

@@ -68,6 +68,7 @@ struct disk_counts {
     uint64_t faults[DISK_FAULT_COUNT]; /* how often each kind struck */
     uint64_t sectors_kept, sectors_dropped, sectors_torn;
     uint64_t names_undone;
+    uint64_t forgotten; /* files of which what is synced was not wanted in memory */
 };
 struct disk_counts disk_counts(const struct disk *disk);
 /* A hash of all operations and their outcomes so far: equal for equal runs. */

@@ -161,6 +161,27 @@ mr_err book_each_needed(const struct book *book, uint64_t pos,
     return MR_OK;
 }
 
+static uint64_t lower(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+uint64_t book_pending_from(const struct book *book) {
+    uint64_t from = book->position;
+    for (uint32_t i = 0; i < book->n_dests; i++) {
+        const struct dest *dest = book->dests[i];
+        from = lower(from, queue_first(&dest->live));
+        for (uint32_t j = 0; j < dest->n_others; j++) {
+            from = lower(from, queue_first(&dest->others[j].queue));
+        }
+        for (uint32_t j = 0; j < dest->n_requests; j++) {
+            for (uint32_t k = 0; k < dest->requests[j]->head.n; k++) {
+                from = lower(from, dest->requests[j]->positions[k]);
+            }
+        }
+    }
+    return from;
+}
+
 /* --- dead letters -------------------------------------------------------------------------------
  */
 

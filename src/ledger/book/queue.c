@@ -95,6 +95,10 @@ static struct queue_chunk *chunk_of(const struct queue *queue, uint32_t i) {
     return queue->chunks[queue->first + i];
 }
 
+uint64_t queue_first(const struct queue *queue) {
+    return queue->n_chunks == 0 ? UINT64_MAX : chunk_of(queue, 0)->first_pos;
+}
+
 /* Index of the first chunk whose last position is ≥ pos; n_chunks where there is none. */
 static uint32_t find_chunk(const struct queue *queue, uint64_t pos) {
     uint32_t low = 0;

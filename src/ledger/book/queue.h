@@ -38,6 +38,9 @@ mr_err queue_add(struct queue *queue, const struct queue_entry *entry, bool *ret
 /* Takes the entry of that position out. False: not there. */
 bool queue_take(struct queue *queue, uint64_t pos, struct queue_entry *ret_entry);
 
+/* The lowest position; UINT64_MAX where it is empty. */
+uint64_t queue_first(const struct queue *queue);
+
 /* Walks entries with position ≥ from. The queue must not change meanwhile. */
 struct queue_walk {
     const struct queue *queue;

@@ -56,6 +56,34 @@ static void many_segments_are_walked_in_order(void **state) {
     rig_done(&rig);
 }
 
+static void closed_segments_are_forgotten_once_each(void **state) {
+    (void)state;
+    struct rig rig;
+    static uint8_t tags[400];
+    uint64_t pos[200];
+    rig_init(&rig, 31);
+    rig_open(&rig);
+    assert_int_equal(journal_remembered(rig.journal), 0);
+    for (unsigned i = 0; i < 200; i++) {
+        assert_int_equal(rig_append(&rig, 2, 900, (uint8_t)i, &pos[i]), JOURNAL_RESULT_OK);
+        (void)journal_spare_step(rig.journal);
+    }
+    size_t n_closed = journal_segments(rig.journal, NULL, 0) - 1;
+    uint64_t first_end = journal_remembered(rig.journal);
+    assert_true(first_end > 0);
+    journal_forget(rig.journal, first_end - 1);
+    assert_int_equal(disk_counts(rig.disk).forgotten, 0);
+    journal_forget(rig.journal, first_end);
+    assert_int_equal(disk_counts(rig.disk).forgotten, 1);
+    assert_true(journal_remembered(rig.journal) > first_end);
+    journal_forget(rig.journal, UINT64_MAX); /* never the open one */
+    journal_forget(rig.journal, UINT64_MAX);
+    assert_int_equal(disk_counts(rig.disk).forgotten, n_closed);
+    assert_int_equal(journal_remembered(rig.journal), 0);
+    assert_int_equal(rig_tags(&rig, tags, 400), 400);
+    rig_done(&rig);
+}
+
 static void outcomes_wait_for_the_next_sync_or_20_ms(void **state) {
     (void)state;
     struct rig rig;
@@ -521,6 +549,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answered_unit_is_read_back),
         cmocka_unit_test(many_segments_are_walked_in_order),
+        cmocka_unit_test(closed_segments_are_forgotten_once_each),
         cmocka_unit_test(outcomes_wait_for_the_next_sync_or_20_ms),
         cmocka_unit_test(an_idle_journal_witnesses_its_end_within_a_second),
         cmocka_unit_test(a_unit_out_of_bounds_is_answered_limit),

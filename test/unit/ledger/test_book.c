@@ -370,6 +370,17 @@ static void assert_agrees(const struct world *world) {
         assert_true(mr_is_ok(book_each_request(world->book, d * 1000, see_request, &seen)));
         assert_int_equal(seen.n, n[PENDING]);
     }
+    uint64_t pending_from = book_position(world->book);
+    for (uint32_t e = 0; e < model->n_events; e++) {
+        for (uint32_t d = 0; d < DESTS; d++) {
+            for (uint32_t o = 0; o < ORIGINS; o++) {
+                if (model->fate[d][e][o] == PENDING && model->pos[e] < pending_from) {
+                    pending_from = model->pos[e];
+                }
+            }
+        }
+    }
+    assert_int_equal(book_pending_from(world->book), pending_from);
     struct book_letter_filter filter = {0};
     size_t none;
     uint64_t total;
