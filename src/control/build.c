@@ -81,6 +81,12 @@ mr_err change_mark(struct control *control, enum model_kind kind, uint32_t numbe
     return MR_OK;
 }
 
+mr_err change_mark_enabling(struct control *control, uint32_t number) {
+    MR_TRY(change_mark(control, MODEL_DESTINATION, number));
+    control->pending.list[control->pending.len - 1].is_enabling = true;
+    return MR_OK;
+}
+
 mr_err number_take(struct control *control, const char *kind, uint32_t *ret_number) {
     MR_ASSERT(control->store.depth > 0);
     struct query query =
@@ -258,31 +264,48 @@ static mr_err load_object(struct control *control, enum model_kind kind, uint32_
     MR_ASSERT(false && "accounts are rebuilt, not loaded");
 }
 
+/* Counted here and not in the row: it is compared within one run of the program only. */
+static void count_enabling(struct control *control, struct control_change change,
+                           struct model_object *object) {
+    struct model_destination *made = (struct model_destination *)(void *)object;
+    const struct model_destination *before =
+        control->snapshot == NULL ? NULL : snapshot_destination(control->snapshot, change.number);
+    made->enabled_epoch = before == NULL ? 0 : before->enabled_epoch;
+    made->enabled_epoch += change.is_enabling && made->status != MODEL_DISABLED;
+}
+
 static mr_err put_object(struct control *control, struct snapshot_builder *builder,
                          struct control_change change) {
     struct model_object *object = NULL;
     MR_TRY(load_object(control, change.kind, change.number, &object));
+    if (change.kind == MODEL_DESTINATION && object != NULL) {
+        count_enabling(control, change, object);
+    }
     return object == NULL ? snapshot_remove(builder, change.kind, change.number)
                           : snapshot_put(builder, object);
 }
 
-static bool is_first_of_its_kind(const struct changes *changes, size_t at) {
+/* The change of the same object among the first n; NULL: none. */
+static struct control_change *find_change(const struct changes *changes, size_t n,
+                                          struct control_change change) {
     /* A transaction marks a handful; a page of jobs some hundreds. */
-    for (size_t i = 0; i < at; i++) {
-        if (changes->list[i].kind == changes->list[at].kind &&
-            changes->list[i].number == changes->list[at].number) {
-            return false;
+    for (size_t i = 0; i < n; i++) {
+        if (changes->list[i].kind == change.kind && changes->list[i].number == change.number) {
+            return &changes->list[i];
         }
     }
-    return true;
+    return NULL;
 }
 
 static void remove_repeats(struct changes *changes) {
     size_t kept = 0;
     for (size_t i = 0; i < changes->len; i++) {
         struct control_change change = changes->list[i];
-        if (is_first_of_its_kind(changes, i)) {
+        struct control_change *first = find_change(changes, kept, change);
+        if (first == NULL) {
             changes->list[kept++] = change;
+        } else {
+            first->is_enabling = first->is_enabling || change.is_enabling;
         }
     }
     changes->len = kept;

@@ -581,7 +581,9 @@ static mr_err store_changed(struct control *control, const struct destination_vi
     mr_buf_done(&settings);
     mr_buf_done(&box);
     MR_TRY(err);
-    return change_mark(control, MODEL_DESTINATION, view->number);
+    return view->status == MODEL_DISABLED && draft->status != MODEL_DISABLED
+               ? change_mark_enabling(control, view->number)
+               : change_mark(control, MODEL_DESTINATION, view->number);
 }
 
 static mr_err check_version(uint32_t if_version, uint32_t version, struct refusal *ret_refusal) {

@@ -41,7 +41,8 @@ void control_run_here(struct control *control, struct control_job *job);
 /* What changed between two snapshots. */
 struct control_change {
     enum model_kind kind;
-    uint32_t number; /* absent from the new snapshot: deleted */
+    uint32_t number;  /* absent from the new snapshot: deleted */
+    bool is_enabling; /* a destination that was disabled was enabled by it */
 };
 struct control_changes {
     const struct control_change *list;

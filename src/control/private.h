@@ -67,6 +67,9 @@ mr_err change_end(struct control *control, mr_err err, struct refusal *ret_refus
 mr_err refuse_error(struct control *control, mr_err err, struct refusal *ret_refusal);
 /* Inside a change: this object differs in the next snapshot. */
 mr_err change_mark(struct control *control, enum model_kind kind, uint32_t number);
+/* The same for a destination that was disabled and is so no more: its enabled_epoch rises, also
+ * where a snapshot tells of the disabling and the enabling at once. */
+mr_err change_mark_enabling(struct control *control, uint32_t number);
 /* The next number of a kind, never used before. */
 mr_err number_take(struct control *control, const char *kind, uint32_t *ret_number);
 

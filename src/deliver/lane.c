@@ -1,6 +1,7 @@
 /* The lane's life: start, events, settings, restoring, discarding, invariants. The other chapters:
  * decide.c (what leaves now), result.c (what becomes of it), request.c (open requests and sums),
- * window.c (window, health, rate), isolate.c (batches taken apart), backlog.c (FIFOs), policy.c.
+ * window.c (window, health, rate), isolate.c (batches taken apart), discard.c (given up by those
+ * who asked), settle.c (ended elsewhere), backlog.c (FIFOs), policy.c.
  *
  * FIFOs. Deliveries that may share a request have the same key and origin (a token names one
  * origin), so each pair has a FIFO of its own, up to 64. A FIFO that ran empty gives its place to
@@ -203,7 +204,7 @@ void lane_on_settings(struct lane *lane, const struct lane_settings *settings,
     bool was_enabled = lane_is_enabled(lane);
     uint32_t old_max = lane->settings.concurrency_max;
     adopt_settings(lane, settings);
-    if (lane->self_disabled && lane->settings.enabled_epoch != lane->disabled_epoch) {
+    if (lane->self_disabled && lane->settings.enabled_epoch > lane->disabled_epoch) {
         lane->self_disabled = false;
     }
     if (!was_enabled && lane_is_enabled(lane)) {

@@ -10,7 +10,8 @@
  *
  * Conservation: each delivery given to lane_on_event or lane_restore_* is in exactly one place:
  * backlog, an open request (in flight or waiting), or it left by a record of kind DELIVERED, DEAD
- * or DISCARDED. Nothing else removes it.
+ * or DISCARDED, or by lane_settle, because such a record of someone else's names it. Nothing else
+ * removes it.
  *
  * One thread. Hooks are called inside the functions named and must not call the same lane. */
 #ifndef MR_DELIVER_LANE_H
@@ -63,8 +64,8 @@ struct lane_settings {
     uint32_t rate_per_second; /* requests, attempts all counted; 0 = no limit */
     uint32_t concurrency_max; /* ≥ 1 */
     uint32_t form;            /* method, format, escaping: opaque here, binds new requests */
-    uint64_t enabled_epoch;   /* any number that differs after each enabling; a lane that disabled
-                                 itself goes on only when it changes */
+    uint64_t enabled_epoch; /* rises with each enabling and with nothing else; a lane that disabled
+                               itself goes on only when it has risen */
     struct policy policy;
 };
 
@@ -157,6 +158,7 @@ struct lane_request {
     uint16_t cap;            /* of positions */
     uint32_t bytes_each;     /* mean of an event's share of the body */
     uint64_t discard_before; /* positions below leave at the next failure */
+    bool *settled; /* owned; which positions lane_settle named while it flew; NULL: none */
     uint64_t positions[];
 };
 static inline uint32_t lane_request_count(const struct lane_request *request) {
@@ -382,6 +384,24 @@ struct lane_discard_spec {
  * MR_E_AGAIN). */
 mr_err lane_discard(struct lane *lane, const struct lane_discard_spec *spec, size_t max_entries,
                     struct lane_now now, uint64_t *ret_discarded, bool *ret_more);
+
+/* Deliveries of one origin that were settled without this lane: whoever keeps the journal made dead
+ * letters of them. */
+struct lane_settled {
+    uint32_t origin;
+    size_t n;
+    const uint64_t *positions; /* ascending */
+};
+/* Takes them out without an attempt and without a record: what waits at once, what flies when its
+ * attempt ends (one that succeeds says so all the same; whoever folds the records knows better) or
+ * at lane_on_begin. Positions that the lane does not hold are ignored. On an error (MR_E_NOMEM, or
+ * the spill's: MR_E_AGAIN while chunks are away) some may have left: call again with the same list.
+ */
+mr_err lane_settle(struct lane *lane, const struct lane_settled *settled, struct lane_now now);
+/* A request in flight is about to be composed, perhaps some time after `send`: what was settled
+ * meanwhile leaves it. Returns what is left of the part: at 0 the request is over for this time and
+ * its handle not to be used. Before lane_on_composed and lane_on_unreadable. */
+uint32_t lane_on_begin(struct lane *lane, struct lane_request *request, struct lane_now now);
 
 /* What a lane waits for after lane_decide. */
 enum lane_wait {

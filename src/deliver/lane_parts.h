@@ -86,6 +86,10 @@ void lane_isolate_release(struct lane *lane, const struct lane_request *request)
 /* result.c */
 void lane_record_discarded(struct lane *lane, struct lane_now now, uint64_t key, uint32_t origin,
                            const uint64_t *positions, uint32_t n, int64_t first_attempt_ms);
+/* Takes out of an idle request the positions for which out[i] (indexed from lo) is set, without a
+ * record; frees it where nothing is left. */
+void lane_request_drop(struct lane *lane, struct lane_request *request, const bool *out,
+                       struct lane_now now);
 /* Discards of an idle request what lies below before; frees it where nothing is left. */
 uint32_t lane_request_discard(struct lane *lane, struct lane_request *request, uint64_t before,
                               struct lane_now now);

@@ -96,6 +96,7 @@ void lane_request_free(struct lane *lane, struct lane_request *request) {
     lane->open_events -= request->n_positions - request->lo;
     lane->shared->open--;
     lane->shared->memory_bytes -= request_size(request->cap);
+    mr_free(request->settled);
     mr_free(request);
 }
 

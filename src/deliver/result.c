@@ -14,9 +14,11 @@
  * without memory for that it keeps its place and they wait.
  *
  * Each result gives exactly one record marked from_attempt, which the credit taken at the send
- * covers; where there is none (cancelled, or all of it was discarded) the lane gives the credit
- * back itself. */
+ * covers; where there is none (cancelled, or all of it was discarded or settled elsewhere) the lane
+ * gives the credit back itself. */
 #include "deliver/lane_parts.h"
+
+#include "base/mem.h"
 
 #include <string.h>
 
@@ -66,9 +68,20 @@ static uint32_t discard_positions(struct lane *lane, struct lane_request *reques
     return n;
 }
 
+/* What was settled elsewhere while it flew leaves; the present part may be empty afterwards. */
+static void shed_settled(struct lane *lane, struct lane_request *request) {
+    uint64_t gone[LANE_BATCH_MAX];
+    if (request->settled != NULL) {
+        lane_request_remove(lane, request, request->settled + request->lo, gone);
+        mr_free(request->settled);
+        request->settled = NULL;
+    }
+}
+
 /* The request, landed and in no heap, waits for its part's next sending, or ends. */
 static void resume(struct lane *lane, struct lane_request *request, struct lane_now now,
                    mr_mono due) {
+    shed_settled(lane, request);
     if (request->discard_before > 0) {
         discard_positions(lane, request, request->discard_before, now);
         request->discard_before = 0;
@@ -96,6 +109,15 @@ uint32_t lane_request_discard(struct lane *lane, struct lane_request *request, u
     uint32_t n = discard_positions(lane, request, before, now);
     resume(lane, request, now, due);
     return n;
+}
+
+void lane_request_drop(struct lane *lane, struct lane_request *request, const bool *out,
+                       struct lane_now now) {
+    uint64_t gone[LANE_BATCH_MAX];
+    mr_mono due = request->due;
+    lane_request_unwait(lane, request);
+    lane_request_remove(lane, request, out, gone);
+    resume(lane, request, now, due);
 }
 
 /* Moves the part into a request of its own; false without memory. */
@@ -221,6 +243,7 @@ static void on_failure(struct lane *lane, struct lane_request *request, struct l
     if (is_throttled(result)) {
         lane_gate(lane, now, result->retry_after_ms);
     }
+    shed_settled(lane, request);
     if (request->discard_before > 0) {
         discard_positions(lane, request, request->discard_before, now);
         request->discard_before = 0;
@@ -261,10 +284,28 @@ void lane_on_result(struct lane *lane, struct lane_request *request, struct lane
     }
 }
 
+/* Nothing of the part is left to be sent. */
+static void end_unsent(struct lane *lane, struct lane_request *request, struct lane_now now) {
+    lane_request_land(lane, request);
+    lane->shared->credits++;
+    resume(lane, request, now, now.mono);
+}
+
+uint32_t lane_on_begin(struct lane *lane, struct lane_request *request, struct lane_now now) {
+    MR_ASSERT(request->state == LANE_REQUEST_FLYING);
+    shed_settled(lane, request);
+    uint32_t left = lane_request_count(request);
+    if (left == 0) {
+        end_unsent(lane, request, now);
+    }
+    return left;
+}
+
 mr_err lane_on_composed(struct lane *lane, struct lane_request *request, uint32_t n_used,
                         uint32_t bytes, struct lane_now now) {
     uint32_t n = lane_request_count(request);
     MR_ASSERT(request->state == LANE_REQUEST_FLYING && n_used >= 1 && n_used <= n);
+    MR_ASSERT(request->settled == NULL);
     if (n_used < n) {
         MR_ASSERT(!request->is_retry && request->n_stack == 0 && request->lo == 0);
         struct lane_request *rest = lane_request_new(lane, n - n_used);
@@ -297,6 +338,7 @@ mr_err lane_on_composed(struct lane *lane, struct lane_request *request, uint32_
 uint32_t lane_on_unreadable(struct lane *lane, struct lane_request *request, uint32_t i,
                             struct lane_now now) {
     MR_ASSERT(request->state == LANE_REQUEST_FLYING && i < lane_request_count(request));
+    MR_ASSERT(request->settled == NULL);
     bool out[LANE_BATCH_MAX] = {false};
     uint64_t gone[LANE_BATCH_MAX];
     out[i] = true;
@@ -309,9 +351,7 @@ uint32_t lane_on_unreadable(struct lane *lane, struct lane_request *request, uin
                                 .n_positions = n});
     uint32_t left = lane_request_count(request);
     if (left == 0) {
-        lane_request_land(lane, request);
-        lane->shared->credits++;
-        resume(lane, request, now, now.mono);
+        end_unsent(lane, request, now);
     }
     return left;
 }

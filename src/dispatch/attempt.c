@@ -413,12 +413,24 @@ static mr_err send_attempt(struct attempt *attempt, const char **ret_why) {
     return sink_send(&shard->options.sink, sink, ret_why);
 }
 
+/* The lane has taken back what was left of the request: nothing. */
+static void end_empty(struct attempt *attempt) {
+    struct shard_lane *owner = attempt->owner;
+    release_attempt(attempt);
+    shard_mark(owner);
+    shard_attempt_over(owner->shard);
+}
+
 void attempt_run(struct attempt *attempt) {
     struct shard *shard = attempt->shard;
     struct shard_lane *owner = attempt->owner;
     mr_list_remove(&attempt->node);
     if (shard->shared.closed || owner->destination == NULL) {
         finish_as(attempt, LANE_RESULT_CANCELLED);
+        return;
+    }
+    if (lane_on_begin(&owner->lane, attempt->request, shard_now(shard)) == 0) {
+        end_empty(attempt);
         return;
     }
     mr_str envelopes[LANE_BATCH_MAX];
@@ -430,9 +442,7 @@ void attempt_run(struct attempt *attempt) {
         mr_list_push_back(&shard->attempts_flying, &attempt->node);
         return;
     case GATHER_EMPTY:
-        release_attempt(attempt);
-        shard_mark(owner);
-        shard_attempt_over(shard);
+        end_empty(attempt);
         return;
     case GATHER_NOMEM:
         finish_as(attempt, LANE_RESULT_CANCELLED);

@@ -1,28 +1,10 @@
 /* One attempt of a request: payloads gathered, body composed, sent, result given back to the lane.
- * The room's own header. Worker only. */
+ * Worker only. */
 #ifndef MR_DISPATCH_ATTEMPT_H
 #define MR_DISPATCH_ATTEMPT_H
 
-#include "dispatch/shard.h"
+#include "dispatch/shard_parts.h"
 #include "dispatch/token.h"
-
-struct shard_lane {
-    struct lane lane;
-    struct shard *shard;
-    struct model_destination *destination; /* a reference; NULL: not adopted yet, or deleted */
-    struct sink_target *target;            /* NULL until the first send */
-    struct loop_timer timer;
-    mr_mono timer_due;
-    mr_list dirty; /* in one of the shard's lists, or in none */
-    bool is_deleted;
-    bool asked_active; /* the store was asked to end `failed`; until the row is adopted again */
-    uint64_t enabled_epoch; /* rises with each enabling, and with nothing else */
-    /* discarding goes on over turns */
-    bool has_discard;
-    uint64_t discard_before;
-    uint64_t *discard_types; /* owned */
-    size_t n_discard_types;
-};
 
 struct attempt {
     mr_list node; /* in the shard's attempts_new, flying or free */
@@ -45,13 +27,5 @@ void attempt_begin(struct shard *shard, struct shard_lane *owner, struct lane_re
 void attempt_run(struct attempt *attempt);
 /* Frees what is kept for re-use. */
 void attempts_done(struct shard *shard);
-
-/* Of shard.c: marks the lane to be decided in this turn. */
-void shard_mark(struct shard_lane *owner);
-/* Of shard.c: marks it in a short while: nothing could be sent now. */
-void shard_mark_soon(struct shard_lane *owner);
-/* Of shard.c: an attempt ended: means are free again. */
-void shard_attempt_over(struct shard *shard);
-struct lane_now shard_now(const struct shard *shard);
 
 #endif

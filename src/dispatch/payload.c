@@ -220,9 +220,30 @@ void payload_readers_free(struct payload_readers *readers) {
     mr_free(readers);
 }
 
-void payload_load_start(struct payload_readers *readers, struct payload_load *load) {
+static struct payload_reader *next_reader(struct payload_readers *readers) {
     uint32_t at = atomic_fetch_add_explicit(&readers->next, 1, memory_order_relaxed);
-    load->reader = &readers->reader[at % readers->n];
+    return &readers->reader[at % readers->n];
+}
+
+void payload_load_start(struct payload_readers *readers, struct payload_load *load) {
+    load->reader = next_reader(readers);
     load->mail.run = on_load;
     mailbox_post(&load->reader->mailbox, &load->mail, NULL);
+}
+
+static void task_done(struct mail *mail) {
+    struct payload_task *task = (struct payload_task *)(void *)mail;
+    task->on_done(task);
+}
+
+static void on_task(struct mail *mail) {
+    struct payload_task *task = (struct payload_task *)(void *)mail;
+    task->run(task);
+    task->mail.run = task_done;
+    mailbox_post(task->reply, &task->mail, NULL);
+}
+
+void payload_task_start(struct payload_readers *readers, struct payload_task *task) {
+    task->mail.run = on_task;
+    mailbox_post(&next_reader(readers)->mailbox, &task->mail, NULL);
 }

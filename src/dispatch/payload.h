@@ -63,6 +63,17 @@ void payload_load_start(struct payload_readers *readers, struct payload_load *lo
 #define PAYLOAD_SCRATCH_MAX ((size_t)64 << 20)
 void payload_load_now(struct journal *journal, struct payload_load *load, mr_buf *scratch);
 
+/* Other work that waits for the disk: run is called in a reader's thread, on_done by mail in that
+ * of reply. Memory of the asker. */
+struct payload_task {
+    struct mail mail; /* first */
+    struct mailbox *reply;
+    void (*run)(struct payload_task *task);
+    void (*on_done)(struct payload_task *task);
+};
+/* Any thread. */
+void payload_task_start(struct payload_readers *readers, struct payload_task *task);
+
 /* The envelope of an EVENT body; absent where it is not one. */
 mr_str payload_envelope(mr_str body);
 

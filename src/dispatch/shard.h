@@ -66,14 +66,16 @@ struct shard {
     size_t attempts_free_bytes; /* of their bodies */
     size_t n_attempts;          /* under way */
     struct slab_cache slabs;
-    mr_buf scratch; /* for payload_load_now */
+    mr_buf scratch;  /* for payload_load_now */
+    mr_list refills; /* chunks of backlogs that came back, or are being read */
+    size_t n_refills, n_refilling;
+    struct shard_lane *at_work; /* whose backlog is being read now; NULL: none */
     struct outcome_out outcomes;
     struct loop_hook hook;
     struct loop_task again;
     struct type_table *types;
     uint64_t random_state;
-    uint8_t last_record; /* enum lane_record_kind of the last outcome */
-    bool is_closing;
+    uint8_t last_record;         /* enum lane_record_kind of the last outcome */
     void (*on_quiet)(void *ctx); /* when closing: nothing is under way any more */
     void *quiet_ctx;
 };
@@ -105,8 +107,10 @@ uint64_t shard_discard(struct shard *shard, uint32_t destination, uint64_t befor
 bool shard_lane_stats(const struct shard *shard, uint32_t destination,
                       struct lane_stats *ret_stats);
 
-/* Stops sending: no new attempts; those under way run to their own end; then on_quiet, once, when
- * also every outcome is durable. */
+/* Stops sending: no new attempts; those under way run to their own end. */
+void shard_stop(struct shard *shard);
+/* As shard_stop; then on_quiet, once, when nothing is under way any more and every outcome is
+ * durable. Nothing may be asked of the shard from now on. */
 void shard_close(struct shard *shard, void (*on_quiet)(void *ctx), void *ctx);
 /* The journal failed: nothing new is sent, nothing is awaited. */
 void shard_fail(struct shard *shard);

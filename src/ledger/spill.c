@@ -130,22 +130,36 @@ static uint32_t slot_of(const struct spill *spill, uint64_t ref) {
     return (uint32_t)number;
 }
 
-mr_err spill_get(struct spill *spill, uint64_t ref, void *bytes, size_t size, int flags) {
+struct spill_place spill_place_of(const struct spill *spill, uint64_t ref) {
     uint32_t number = slot_of(spill, ref);
-    MR_ASSERT(size == spill->slots[number].len);
+    return (struct spill_place){.files = spill->files,
+                                .file = spill->file,
+                                .offset = (uint64_t)number * SLOT_BYTES,
+                                .ref = ref,
+                                .size = spill->slots[number].len};
+}
+
+mr_err spill_read(const struct spill_place *place, void *bytes, int flags) {
     uint8_t slot[SLOT_BYTES];
+    size_t size = place->size;
     size_t got;
-    MR_TRY(spill->files->read(spill->files->ctx, spill->file, slot, HEAD + size,
-                              (uint64_t)number * SLOT_BYTES, flags, &got));
+    MR_TRY(place->files->read(place->files->ctx, place->file, slot, HEAD + size, place->offset,
+                              flags, &got));
     if (got < HEAD + size && (flags & OS_READ_NOWAIT) != 0) {
         return MR_ERR(MR_E_AGAIN);
     }
-    if (got < HEAD + size || mr_get_u64(slot + 8) != ref || mr_get_u32(slot + 4) != size ||
+    if (got < HEAD + size || mr_get_u64(slot + 8) != place->ref || mr_get_u32(slot + 4) != size ||
         mr_get_u32(slot) != crc32c(0, slot + HEAD, size)) {
         return MR_ERR(LEDGER_E_CORRUPT);
     }
     memcpy(bytes, slot + HEAD, size);
     return MR_OK;
+}
+
+mr_err spill_get(struct spill *spill, uint64_t ref, void *bytes, size_t size, int flags) {
+    struct spill_place place = spill_place_of(spill, ref);
+    MR_ASSERT(size == place.size);
+    return spill_read(&place, bytes, flags);
 }
 
 void spill_drop(struct spill *spill, uint64_t ref) {

@@ -25,6 +25,17 @@ mr_err spill_put(struct spill *spill, const void *bytes, size_t size, uint64_t *
 /* The bytes of that reference, with their checksum checked. flags as os_files.read: with
  * OS_READ_NOWAIT MR_E_AGAIN where they are not in memory. MR_E_IO, LEDGER_E_CORRUPT. */
 mr_err spill_get(struct spill *spill, uint64_t ref, void *bytes, size_t size, int flags);
+/* The same in two steps, for a thread that may wait: where the bytes lie (owner's thread), and the
+ * reading of them (any thread while the spill is open). The chunk may be dropped and its place used
+ * again meanwhile: LEDGER_E_CORRUPT then. */
+struct spill_place {
+    const struct os_files *files;
+    os_file file;
+    uint64_t offset, ref;
+    uint32_t size;
+};
+struct spill_place spill_place_of(const struct spill *spill, uint64_t ref);
+mr_err spill_read(const struct spill_place *place, void *bytes, int flags);
 void spill_drop(struct spill *spill, uint64_t ref);
 struct spill_stats {
     uint64_t chunks, file_bytes;

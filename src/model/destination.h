@@ -115,6 +115,7 @@ struct model_destination {
     enum model_destination_kind kind;
     enum model_destination_status status;
     enum model_disabled_by disabled_by;
+    uint64_t enabled_epoch; /* rises with each enabling of a disabled one; of this run alone */
     mr_str name;
     struct model_webhook webhook; /* where kind is MODEL_KIND_WEBHOOK */
 };

@@ -5,9 +5,13 @@
  *   ─▶ memory of ids, archive ─▶ replay into the book ─▶ writer ─▶ what recovery must append
  *   ─▶ workers, lanes filled from the book ─▶ keeper (takes the book) ─▶ threads ─▶ listen ─▶ ready
  *
- * Stop (a signal): workers stop serving and sending and wait for what is under way; then the writer
- * finishes (everything durable, a witness of the end), then the keeper (a checkpoint), then the
- * control thread. A second signal ends at once: that is safe, only not clean.
+ * Stop (a signal), in this order, because each step ends those who post to the ones after it:
+ *   workers serve nobody and begin no attempt ─▶ nothing under way, outcomes durable ─▶ control
+ * ends ─▶ writer (everything durable, a witness of the end) ─▶ keeper (a checkpoint) ─▶ disk
+ * readers ─▶ workers' threads ─▶ everything is freed The first two steps are mail to and from the
+ * workers; what follows waits for threads and disks, so it is done by a thread of its own, the
+ * stopper, while the main thread goes on listening: a second signal ends the program at once, at
+ * whatever moment. That is safe, only not clean.
  *
  * A FAILED journal acknowledges nothing more; workers stop sending, and the program exits with its
  * own code after a short moment in which waiting clients get their 503. */
@@ -280,6 +284,28 @@ static int start_threads(struct program *program) {
 
 /* ---- signals, failure, stop ---- */
 
+/* A second signal, a forced stop, a FAILED journal. Threads are at work still, so nothing may be
+ * freed under them. A failure counts also where its mail has not been read yet. */
+static _Noreturn void end_at_once(const struct program *program) {
+    os_process_end_now(atomic_load(&program->has_failed) ? PROGRAM_FAILED : program->exit_code);
+}
+
+static void on_served(struct mail *mail) {
+    struct worker *worker = MR_CONTAINER(mail, struct worker, served_mail);
+    struct program *program = worker->program;
+    if (++program->n_served < program->n_workers) {
+        return;
+    }
+    for (size_t i = 0; i < program->n_workers; i++) {
+        worker_close(&program->workers[i]);
+    }
+}
+
+void program_on_served(struct program *program, struct worker *worker) {
+    worker->served_mail.run = on_served;
+    mailbox_post(loop_mailbox(&program->loop), &worker->served_mail, &worker->metrics);
+}
+
 static void on_quiet(struct mail *mail) {
     struct worker *worker = MR_CONTAINER(mail, struct worker, quiet_mail);
     struct program *program = worker->program;
@@ -325,7 +351,7 @@ static void on_signal(struct loop_io *io, unsigned ready) {
             begin_stop(program);
         } else {
             program->exit_code = PROGRAM_NO;
-            loop_stop(&program->loop);
+            end_at_once(program);
         }
     }
 }
@@ -335,6 +361,9 @@ static void on_failed_mail(struct mail *mail) {
     mr_error(&program->log, "journal_failed",
              mr_kv_c("what", "nothing more is acknowledged or sent; restart recovers"));
     program->exit_code = PROGRAM_FAILED;
+    if (program->is_ending) {
+        return; /* the stopper sees it */
+    }
     for (size_t i = 0; i < program->n_workers; i++) {
         worker_fail(&program->workers[i]);
     }
@@ -352,7 +381,6 @@ void program_on_journal_failed(struct program *program) {
 static int open_main_loop(struct program *program) {
     int fd = -1;
     mr_err err = loop_init(&program->loop, &program->own_metrics);
-    program->has_loop = mr_is_ok(err);
     if (mr_is_ok(err)) {
         err = os_signals_open(&fd);
     }
@@ -382,11 +410,11 @@ static int start(struct program *program) {
     return code;
 }
 
-static void free_all(struct program *program) {
+/* All but what the main thread runs on. */
+static void free_most(struct program *program) {
     for (size_t i = 0; i < program->n_workers && program->workers != NULL; i++) {
         worker_done(&program->workers[i]);
     }
-    payload_readers_free(program->readers);
     stores_close(program);
     mr_free(program->workers);
     tail_hub_free(program->tails);
@@ -395,28 +423,52 @@ static void free_all(struct program *program) {
     net_trust_unref(program->trust);
     net_trust_roots_free(program->roots);
     SSL_CTX_free(program->tls);
-    if (program->has_loop) {
-        loop_io_close(&program->loop, &program->signals);
-        loop_done(&program->loop);
-    }
 }
 
-/* Ends the threads in order; everything that workers had under way is over. */
+/* Ends the threads in order; everything that workers had under way is over. They run, and read
+ * their mail, until nobody is left who may send them any. */
 static void stop_threads(struct program *program) {
-    stores_finish_writer(program);
     if (program->control_started) {
         control_stop(program->control);
-        control_unsubscribe_all(program->control);
         control_join(program->control);
     }
+    stores_finish_writer(program);
+    payload_readers_free(program->readers);
     for (size_t i = 0; i < program->n_workers; i++) {
         worker_end(&program->workers[i]);
     }
 }
 
-/* The failure counts also where its mail has not been read yet. */
-static _Noreturn void end_at_once(const struct program *program) {
-    os_process_end_now(atomic_load(&program->has_failed) ? PROGRAM_FAILED : program->exit_code);
+static void on_ended(struct mail *mail) {
+    struct program *program = MR_CONTAINER(mail, struct program, ended_mail);
+    loop_stop(&program->loop);
+}
+
+static void stopper_main(void *arg) {
+    struct program *program = arg;
+    stop_threads(program);
+    if (atomic_load(&program->has_failed)) {
+        end_at_once(program); /* the last sync failed: this was no clean stop */
+    }
+    free_most(program);
+    program->ended_mail.run = on_ended;
+    mailbox_post(loop_mailbox(&program->loop), &program->ended_mail, NULL);
+}
+
+/* The second half of a stop. */
+static void end_cleanly(struct program *program) {
+    loop_timer_cancel(&program->loop, &program->stop_timer);
+    program->is_ending = true;
+    mr_err err = os_thread_start(&program->stopper, "mr-stopper", stopper_main, program);
+    if (mr_is_err(err)) {
+        stopper_main(program); /* without a thread a second signal has to wait */
+    }
+    loop_run(&program->loop);
+    if (mr_is_ok(err)) {
+        os_thread_join(&program->stopper);
+    }
+    loop_io_close(&program->loop, &program->signals);
+    loop_done(&program->loop);
 }
 
 int program_run(const struct config *config, const char *data_dir,
@@ -446,17 +498,11 @@ int program_run(const struct config *config, const char *data_dir,
                      program->metrics_url[0] != '\0' ? program->metrics_url : NULL);
     loop_run(&program->loop);
     if (program->n_stops != 1 || atomic_load(&program->has_failed)) {
-        /* At once: a second signal, a forced stop, a FAILED journal. Threads are at work still, so
-         * nothing may be freed under them. */
         end_at_once(program);
     }
-    stop_threads(program);
-    if (atomic_load(&program->has_failed)) {
-        end_at_once(program); /* the last sync failed: this was no clean stop */
-    }
+    end_cleanly(program);
     mr_info(&program->log, "stopped", mr_kv_i64("code", program->exit_code));
     code = program->exit_code;
-    free_all(program);
     mr_free(program);
     return code;
 }

@@ -35,7 +35,6 @@ struct program {
     struct program_events events;
     mr_log log;
     struct loop loop; /* of the main thread */
-    bool has_loop;
     struct loop_io signals;
     /* stores */
     os_file lock;
@@ -77,9 +76,12 @@ struct program {
     struct shard *shards[PROGRAM_WORKERS_MAX];
     mr_metrics writer_metrics, control_metrics, keeper_metrics, own_metrics;
     /* main thread */
-    size_t n_quiet;
+    size_t n_served, n_quiet;
     int n_stops;
     int exit_code;
+    bool is_ending; /* the stopper is at work: workers are its own */
+    struct os_thread stopper;
+    struct mail ended_mail; /* from the stopper */
     struct mail failed_mail;
     struct loop_timer stop_timer;
     _Atomic bool is_serving;
@@ -90,7 +92,8 @@ struct program {
 int program_run(const struct config *config, const char *data_dir,
                 const struct program_events *events);
 
-/* For worker.c: the worker has nothing under way any more (any thread). */
+/* For worker.c: the worker serves nobody any more; it has no delivery under way (any thread). */
+void program_on_served(struct program *program, struct worker *worker);
 void program_on_quiet(struct program *program, struct worker *worker);
 /* Appends /metrics. */
 mr_err program_metrics(void *ctx, mr_buf *out);

@@ -257,22 +257,19 @@ mr_err worker_start(struct worker *worker) {
 
 /* ---- stopping ---- */
 
-static void check_quiet(struct worker *worker) {
-    if (worker->server_stopped && worker->shard_quiet) {
-        program_on_quiet(worker->program, worker);
-    }
-}
-
 static void on_server_stopped(void *ctx) {
     struct worker *worker = ctx;
     worker->server_stopped = true;
-    check_quiet(worker);
 }
 
-static void on_shard_quiet(void *ctx) {
-    struct worker *worker = ctx;
-    worker->shard_quiet = true;
-    check_quiet(worker);
+/* A call holds on while a question to another thread, a test or a payload is under way, so its
+ * answer always finds the worker there. */
+static void on_turn_end(struct loop_hook *hook) {
+    struct worker *worker = MR_CONTAINER(hook, struct worker, stop_hook);
+    if (worker->server_stopped && worker->api.calls == 0 && worker->metrics_api.calls == 0) {
+        loop_hook_remove(&worker->stop_hook);
+        program_on_served(worker->program, worker);
+    }
 }
 
 static void on_stop(struct mail *mail) {
@@ -283,12 +280,28 @@ static void on_stop(struct mail *mail) {
         worker->metrics_server = NULL;
     }
     http_server_stop(worker->server, on_server_stopped, worker);
-    shard_close(worker->shard, on_shard_quiet, worker);
+    shard_stop(worker->shard);
+    loop_on_turn_end(&worker->loop, &worker->stop_hook, on_turn_end);
 }
 
 void worker_stop(struct worker *worker) {
     worker->stop_mail.run = on_stop;
     mailbox_post(loop_mailbox(&worker->loop), &worker->stop_mail, NULL);
+}
+
+static void on_shard_quiet(void *ctx) {
+    struct worker *worker = ctx;
+    program_on_quiet(worker->program, worker);
+}
+
+static void on_close(struct mail *mail) {
+    struct worker *worker = MR_CONTAINER(mail, struct worker, close_mail);
+    shard_close(worker->shard, on_shard_quiet, worker);
+}
+
+void worker_close(struct worker *worker) {
+    worker->close_mail.run = on_close;
+    mailbox_post(loop_mailbox(&worker->loop), &worker->close_mail, NULL);
 }
 
 static void on_fail(struct mail *mail) {

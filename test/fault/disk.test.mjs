@@ -212,3 +212,38 @@ test('a_torn_tail_is_cut_and_nothing_is_reported_lost', async () => {
   assert.equal(check.status, 0, `${check.stdout} ${check.stderr}`);
   await end();
 });
+
+test('a_second_signal_ends_the_program_at_once_also_during_its_last_syncs', async () => {
+  const {disk, receiver, server, end} = await scene();
+  let tried = 0;
+  for (let n = 1;; n *= 2) {
+    const one = event({id: `signal-${n}`});
+    assert.equal((await server.publish(one)).status, 202);
+    await until('delivery', () => ids(receiver).includes(one.id));
+    const ended = server.exited;
+    let gone = false;
+    ended.then(() => { gone = true; });
+    const told = server.log.length;
+    disk.set('syncDelayUs', 200000);
+    server.kill('SIGTERM');
+    await until('the stop', () => gone || server.log.slice(told).includes('stopping'));
+    const before = disk.get('syncCalls');
+    await until(`sync ${n} of the stop`, () => gone || disk.get('syncCalls') >= before + n, 60000);
+    if (gone) {
+      assert.deepEqual(await ended, {code: 0, signal: null}, server.log);
+      break;
+    }
+    const during = disk.get('syncCalls');
+    server.child.kill('SIGTERM');
+    assert.deepEqual(await ended, {code: 1, signal: null}, `sync ${n}: ${server.log.slice(told)}`);
+    assert.ok(disk.get('syncCalls') <= during + 1, 'it went on');
+    tried++;
+    disk.set('syncDelayUs', 0);
+    disk.reset();
+    await server.serve();
+  }
+  assert.ok(tried > 1, `a stop makes several syncs: ${tried}`);
+  disk.set('syncDelayUs', 0);
+  assert.equal(millrace(['check', '--data', server.data]).status, 0);
+  await end();
+});

@@ -153,6 +153,60 @@ static void what_waits_together_shares_a_snapshot_and_readers_are_answered_at_on
     snapshot_unref(a.snapshot);
 }
 
+static mr_err patch_status(struct test_job *test, const char *body) {
+    struct destination_view view;
+    return destinations_patch(test->f->control, test->f->account, test->view.id, mr_str_c(body), 0,
+                              &test->arena, &view, NULL, NULL, &test->job.refusal);
+}
+
+static mr_err run_toggle(struct control *control, struct control_job *job) {
+    struct test_job *test = (struct test_job *)(void *)job;
+    (void)control;
+    MR_TRY(patch_status(test, "{\"status\":\"disabled\"}"));
+    return patch_status(test, "{\"status\":\"active\"}");
+}
+
+static mr_err run_rename(struct control *control, struct control_job *job) {
+    struct test_job *test = (struct test_job *)(void *)job;
+    (void)control;
+    return patch_status(test, "{\"name\":\"E\"}");
+}
+
+static void run_one(struct fixture *f, struct worker *worker, struct test_job *job) {
+    job->is_done = false;
+    control_submit(f->control, &job->job);
+    while (!job->is_done) {
+        control_step(f->control, (mr_mono){1});
+        worker_step(worker);
+    }
+    assert_ok(job->job.err);
+}
+
+/* A worker that sees one snapshot of both must still know that it was enabled. */
+static void a_disabling_and_an_enabling_at_once_raise_the_epoch(void **state) {
+    struct fixture *f = *state;
+    struct worker a;
+    struct test_job job;
+    worker_init(&a, f->control);
+    job_init(&job, f, &a, run_create);
+    run_one(f, &a, &job);
+    uint32_t number = job.view.number;
+    uint64_t epoch = snapshot_destination(a.snapshot, number)->enabled_epoch;
+    job.job.run = run_rename;
+    run_one(f, &a, &job);
+    assert_int_equal(snapshot_destination(a.snapshot, number)->enabled_epoch, epoch);
+    size_t adopted = a.n_adopted;
+    job.job.run = run_toggle;
+    run_one(f, &a, &job);
+    assert_int_equal(a.n_adopted, adopted + 1);
+    assert_int_equal(snapshot_destination(a.snapshot, number)->enabled_epoch, epoch + 1);
+    job.job.run = run_rename;
+    run_one(f, &a, &job);
+    assert_int_equal(snapshot_destination(a.snapshot, number)->enabled_epoch, epoch + 1);
+    mr_arena_done(&job.arena);
+    snapshot_unref(a.snapshot);
+}
+
 static void a_job_that_fails_late_leaves_nothing(void **state) {
     struct fixture *f = *state;
     struct worker a;
@@ -285,6 +339,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_change_is_answered_when_every_worker_has_adopted_it),
         TEST(what_waits_together_shares_a_snapshot_and_readers_are_answered_at_once),
+        TEST(a_disabling_and_an_enabling_at_once_raise_the_epoch),
         TEST(a_job_that_fails_late_leaves_nothing),
         TEST(without_memory_for_a_snapshot_the_answer_waits),
         TEST(the_thread_serves_workers_and_ends),
