@@ -8,7 +8,8 @@
  * It is led by lines on standard input and answers each with one line of JSON:
  *
  * - `send port=P path=/v1/events token=T events=N [connections=64] [batch=1] [size=1024] [rate=0]
- *   [window=0] [types=1] [type=0] [bad_types=0] [warmup=0] [tls=0]`: returns when all are answered.
+ *   [window=0] [types=1] [type=0] [bad_types=0] [warmup=0] [tls=0] [keep=0]`: returns when all are
+ *   answered. keep=1 goes on with the connections of the task before.
  *
  * - `drain seconds=S`: returns when all is delivered, or nothing came for S seconds.
  *
@@ -163,6 +164,7 @@ static void begin_send(struct load *l, const char *line) {
     t->bad_types = value(line, "bad_types", 0);
     t->warmup = value(line, "warmup", 0);
     t->tls = value(line, "tls", 0) != 0;
+    t->keep = value(line, "keep", 0) != 0;
     if (t->connections > CONNECTIONS_MAX || t->connections == 0 || t->batch == 0 ||
         t->batch > BATCH_MAX || t->types == 0 || l->n_events + t->events > EVENTS_MAX) {
         fputs("load: a value of send is out of range\n", stderr);
@@ -293,8 +295,8 @@ static void run(struct load *l) {
 
 static SSL_CTX *tls(bool client, const char *cert, const char *key, const char *ca) {
     SSL_CTX *ctx = SSL_CTX_new(client ? TLS_client_method() : TLS_server_method());
-    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                              SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(ctx, 1); /* one recv for a message, not one for each part of a record */
     if (client && SSL_CTX_load_verify_locations(ctx, ca, NULL) == 1) {
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
         return ctx;

@@ -36,7 +36,7 @@ struct task {
     int port;
     char path[128], token[4096];
     uint64_t events, connections, batch, size, rate, window, types, type, bad_types, warmup;
-    bool tls;
+    bool tls, keep;
     uint64_t begin; /* number of its first event */
     uint64_t next;  /* number of the next one to send */
     uint64_t left;  /* requests not yet answered for good */
@@ -55,6 +55,8 @@ struct load {
     uint64_t n_events, base; /* numbers below base no longer count */
     int idle[CONNECTIONS_MAX], senders[CONNECTIONS_MAX];
     uint64_t n_idle, n_senders, n_paused;
+    int senders_port; /* where the senders lead; one that is lost between tasks is -1 */
+    bool senders_tls;
     struct task task;
     bool draining;
     uint64_t drain_ns, now, hold_until, last_arrival;

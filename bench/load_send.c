@@ -167,6 +167,9 @@ static void on_sender_lost(struct load *l, int fd) {
         slot++;
     }
     load_drop(l, fd);
+    if (slot < l->n_senders) {
+        l->senders[slot] = -1;
+    }
     if (active && slot < l->n_senders) {
         l->errors += busy;
         open_sender(l, slot);
@@ -198,14 +201,22 @@ void load_on_sender(struct load *l, int fd) {
 
 void load_send_begin(struct load *l) {
     struct task *t = &l->task;
-    for (uint64_t i = 0; i < l->n_senders; i++) {
-        load_drop(l, l->senders[i]);
+    bool keep = t->keep && l->senders_port == t->port && l->senders_tls == t->tls;
+    uint64_t kept = keep && l->n_senders <= t->connections ? l->n_senders : 0;
+    for (uint64_t i = kept; i < l->n_senders; i++) {
+        if (l->senders[i] >= 0) {
+            load_drop(l, l->senders[i]);
+        }
     }
     make_template(l, t);
     l->n_paused = 0;
     l->n_senders = l->n_idle = t->connections;
+    l->senders_port = t->port;
+    l->senders_tls = t->tls;
     for (uint64_t i = 0; i < t->connections; i++) {
-        open_sender(l, i);
+        if (i >= kept || l->senders[i] < 0) {
+            open_sender(l, i);
+        }
         l->idle[i] = l->senders[i];
     }
 }

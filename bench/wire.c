@@ -70,6 +70,16 @@ static ssize_t judged(struct wire *w, ssize_t n) {
     return n < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOTCONN) ? 0 : -1;
 }
 
+/* Whether a read that gave n of space emptied the socket. SSL reads ahead into a buffer of more
+ * than 16 KiB: where it holds nothing more and gave little, its last recv was not cut by its room.
+ */
+static bool is_dry(const struct wire *w, size_t n, size_t space) {
+    if (n == space) {
+        return false;
+    }
+    return w->ssl == NULL || (n < 8192 && SSL_has_pending(w->ssl) == 0);
+}
+
 void wire_read(struct wire *w) {
     while (!w->closed) {
         room_for(&w->in, &w->in_size, w->in_len + 2048);
@@ -81,7 +91,7 @@ void wire_read(struct wire *w) {
         } else {
             w->in_len += (size_t)n;
         }
-        if (n <= 0 || (w->ssl == NULL && (size_t)n < space)) {
+        if (n <= 0 || is_dry(w, (size_t)n, space)) {
             return;
         }
     }

@@ -24,8 +24,8 @@ mr_err stream_shared_init(struct stream_shared *shared, struct loop *loop, mr_me
     *shared = (struct stream_shared){.loop = loop, .metrics = metrics};
     shared->raw = mr_alloc(STREAM_RAW_SIZE);
     shared->plain = mr_alloc(STREAM_RAW_SIZE);
-    shared->bio_method = stream_tls_bio_method();
-    if (shared->raw == NULL || shared->plain == NULL || shared->bio_method == NULL) {
+    mr_err err = stream_tls_shared_init(shared);
+    if (shared->raw == NULL || shared->plain == NULL || mr_is_err(err)) {
         stream_shared_done(shared);
         return MR_ERR(MR_E_NOMEM);
     }
@@ -35,7 +35,7 @@ mr_err stream_shared_init(struct stream_shared *shared, struct loop *loop, mr_me
 void stream_shared_done(struct stream_shared *shared) {
     mr_free(shared->raw);
     mr_free(shared->plain);
-    stream_tls_bio_method_free(shared->bio_method);
+    stream_tls_shared_done(shared);
     *shared = (struct stream_shared){.loop = shared->loop};
 }
 

@@ -22,6 +22,8 @@ struct stream_shared {
     mr_metrics *metrics;
     char *raw;                        /* STREAM_RAW_SIZE: what recv gave */
     char *plain;                      /* STREAM_RAW_SIZE: what TLS made of it */
+    char *record;                     /* plaintext of one record, where it lay in pieces */
+    mr_buf queue_spare;               /* empty: memory for the next ciphertext queue */
     struct bio_method_st *bio_method; /* OpenSSL's BIO_METHOD */
     mr_mono handshakes_turn;          /* the turn in which handshakes were counted */
     int handshakes; /* steps made in it; bounded, because each costs half a millisecond */

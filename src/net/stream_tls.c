@@ -10,7 +10,11 @@
  *   recv → in ─BIO─▶ SSL ─▶ shared plain ─▶ on_data         kept: ciphertext left by a full turn
  *   stream_send ─▶ SSL ─BIO─▶ out ─▶ send
  *
- * The error queue is per thread and sticky, so it is cleared before each call. A connection that
+ * What a record costs is mostly its being one, whatever its length: pieces are gathered into one,
+ * and SSL is not asked for a further one where nothing is left. The queue's memory passes from
+ * stream to stream of the thread (`queue_spare`), so that it is allocated once and warm.
+ *
+ * The error queue is per thread and sticky, so it is empty before each call. A connection that
  * ends without close_notify is told apart, because a body framed by the end may then be cut. */
 #include "net/stream_tls.h"
 
@@ -23,13 +27,15 @@
 #include <openssl/ssl.h>
 #include <stdio.h>
 
-#define OUT_HARD_MAX   (STREAM_TLS_OUT_MAX + 131072)
-#define ENCRYPT_STEP   ((size_t)16384)
-#define PROBLEM_SIZE   200
-#define HANDSHAKES_MAX 4 /* steps per turn */
+#define OUT_HARD_MAX    (STREAM_TLS_OUT_MAX + 131072)
+#define ENCRYPT_STEP    ((size_t)16384) /* a full record */
+#define QUEUE_SPARE_MAX ((size_t)65536)
+#define PROBLEM_SIZE    200
+#define HANDSHAKES_MAX  4 /* steps per turn */
 
 struct stream_tls {
     SSL *ssl;
+    struct stream_shared *shared;
     mr_str in;   /* ciphertext of this turn; into kept or the shared memory */
     mr_buf kept; /* ciphertext of earlier turns that SSL did not take yet */
     mr_buf out;  /* ciphertext for the kernel, from out_at on */
@@ -39,6 +45,13 @@ struct stream_tls {
     bool is_choked;
     char problem[PROBLEM_SIZE];
 };
+
+/* Looking costs a fifth of clearing. */
+static void clear_errors(void) {
+    if (ERR_peek_error() != 0) {
+        ERR_clear_error();
+    }
+}
 
 static int bio_read(BIO *bio, char *out, int size) {
     struct stream_tls *tls = BIO_get_data(bio);
@@ -62,6 +75,10 @@ static int bio_write(BIO *bio, const char *bytes, int n) {
     if (n <= 0) {
         return 0;
     }
+    if (tls->out.cap == 0) {
+        tls->out = tls->shared->queue_spare;
+        mr_buf_init(&tls->shared->queue_spare, OUT_HARD_MAX);
+    }
     if (mr_is_err(mr_buf_append(&tls->out, bytes, (size_t)n))) {
         BIO_set_retry_write(bio);
         return -1;
@@ -76,7 +93,7 @@ static long bio_control(BIO *bio, int command, long number, void *ptr) {
     return command == BIO_CTRL_FLUSH ? 1 : 0;
 }
 
-BIO_METHOD *stream_tls_bio_method(void) {
+static BIO_METHOD *new_bio_method(void) {
     BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "stream");
     if (method == NULL || BIO_meth_set_read(method, bio_read) != 1 ||
         BIO_meth_set_write(method, bio_write) != 1 || BIO_meth_set_ctrl(method, bio_control) != 1) {
@@ -87,8 +104,18 @@ BIO_METHOD *stream_tls_bio_method(void) {
     return method;
 }
 
-void stream_tls_bio_method_free(BIO_METHOD *method) {
-    BIO_meth_free(method);
+mr_err stream_tls_shared_init(struct stream_shared *shared) {
+    mr_buf_init(&shared->queue_spare, OUT_HARD_MAX);
+    shared->record = mr_alloc(ENCRYPT_STEP);
+    shared->bio_method = new_bio_method();
+    bool is_made = shared->record != NULL && shared->bio_method != NULL;
+    return is_made ? MR_OK : MR_ERR(MR_E_NOMEM);
+}
+
+void stream_tls_shared_done(struct stream_shared *shared) {
+    BIO_meth_free(shared->bio_method);
+    mr_free(shared->record);
+    mr_buf_done(&shared->queue_spare);
 }
 
 mr_err stream_tls_new(struct stream *stream, SSL *ssl) {
@@ -101,6 +128,7 @@ mr_err stream_tls_new(struct stream *stream, SSL *ssl) {
         return MR_ERR(MR_E_NOMEM);
     }
     tls->ssl = ssl;
+    tls->shared = stream->shared;
     mr_buf_init(&tls->kept, 2 * STREAM_RAW_SIZE);
     mr_buf_init(&tls->out, OUT_HARD_MAX);
     BIO_set_data(bio, tls);
@@ -141,6 +169,19 @@ mr_str stream_tls_problem_text(const struct stream *stream) {
     return mr_str_c(stream->tls->problem);
 }
 
+/* Gives the memory of the empty queue to the next stream that needs one, or back. */
+static void give_queue(struct stream_tls *tls) {
+    struct stream_shared *shared = tls->shared;
+    tls->out_at = 0;
+    if (shared->queue_spare.cap == 0 && tls->out.cap <= QUEUE_SPARE_MAX) {
+        mr_buf_reset(&tls->out);
+        shared->queue_spare = tls->out;
+        mr_buf_init(&tls->out, OUT_HARD_MAX);
+    } else {
+        mr_buf_done(&tls->out);
+    }
+}
+
 mr_err stream_tls_flush(struct stream *stream) {
     struct stream_tls *tls = stream->tls;
     while (tls->out_at < tls->out.len) {
@@ -155,8 +196,7 @@ mr_err stream_tls_flush(struct stream *stream) {
         tls->out_at += n;
     }
     if (tls->out_at == tls->out.len) {
-        mr_buf_done(&tls->out);
-        tls->out_at = 0;
+        give_queue(tls);
     } else if (tls->out_at > tls->out.len / 2) {
         mr_buf_consume(&tls->out, tls->out_at);
         tls->out_at = 0;
@@ -208,7 +248,7 @@ static enum outcome judge(struct stream_tls *tls, int result) {
 
 static enum outcome handshake(struct stream *stream) {
     struct stream_tls *tls = stream->tls;
-    ERR_clear_error();
+    clear_errors();
     int result = SSL_do_handshake(tls->ssl);
     if (result == 1) {
         stream->is_open = true;
@@ -217,19 +257,23 @@ static enum outcome handshake(struct stream *stream) {
     return judge(tls, result);
 }
 
-/* Decrypts what is there into the shared memory. */
+/* Decrypts what is there into the shared memory. SSL holds no record that it was not asked for (it
+ * does not read ahead), so once it gave some it is done when `in` and its own plaintext are. */
 static enum outcome decrypt(struct stream *stream, size_t *ret_n) {
     struct stream_tls *tls = stream->tls;
     size_t n = 0;
     enum outcome outcome = OUTCOME_DONE;
-    while (n < STREAM_RAW_SIZE && outcome == OUTCOME_DONE) {
-        ERR_clear_error();
+    while (n < STREAM_RAW_SIZE) {
+        clear_errors();
         size_t got = 0;
         int result = SSL_read_ex(tls->ssl, stream->shared->plain + n, STREAM_RAW_SIZE - n, &got);
-        if (result == 1) {
-            n += got;
-        } else {
+        if (result != 1) {
             outcome = judge(tls, result);
+            break;
+        }
+        n += got;
+        if (tls->in.len == 0 && SSL_pending(tls->ssl) == 0) {
+            break;
         }
     }
     *ret_n = n;
@@ -322,7 +366,8 @@ void stream_tls_read(struct stream *stream) {
         loop_io_again(stream->shared->loop, &stream->io);
         return;
     }
-    bool is_hello = SSL_in_before(tls->ssl) == 1 && stream_tls_is_client(stream);
+    bool is_hello =
+        !stream->is_open && SSL_in_before(tls->ssl) == 1 && stream_tls_is_client(stream);
     if (tls->kept.len > 0) {
         tls->in = mr_buf_view(&tls->kept);
     } else if (!is_hello && !is_closed(tls) && SSL_pending(tls->ssl) == 0) {
@@ -356,39 +401,70 @@ void stream_tls_again(struct stream *stream) {
     }
 }
 
+/* What was offered and not taken yet. */
+struct rest {
+    const struct iovec *iov;
+    int n_iov;
+    size_t at; /* in the first piece */
+};
+
+static void skip(struct rest *rest, size_t n) {
+    rest->at += n;
+    while (rest->n_iov > 0 && rest->at >= rest->iov->iov_len) {
+        rest->at -= rest->iov->iov_len;
+        rest->iov++;
+        rest->n_iov--;
+    }
+}
+
+/* The plaintext of the next record: a piece where it lies, or several copied together. */
+static mr_str next_record(const struct rest *rest, char *record) {
+    mr_str first =
+        mr_str_of((const char *)rest->iov->iov_base + rest->at, rest->iov->iov_len - rest->at);
+    if (rest->n_iov == 1 || first.len >= ENCRYPT_STEP) {
+        return mr_str_slice(first, 0, ENCRYPT_STEP);
+    }
+    memcpy(record, first.ptr, first.len);
+    size_t len = first.len;
+    for (int i = 1; i < rest->n_iov && len < ENCRYPT_STEP; i++) {
+        size_t room = ENCRYPT_STEP - len;
+        size_t n = rest->iov[i].iov_len < room ? rest->iov[i].iov_len : room;
+        if (n > 0) {
+            memcpy(record + len, rest->iov[i].iov_base, n);
+            len += n;
+        }
+    }
+    return mr_str_of(record, len);
+}
+
 mr_err stream_tls_send(struct stream *stream, const struct iovec *iov, int n_iov, size_t *ret_n) {
     struct stream_tls *tls = stream->tls;
     if (tls->is_failed || tls->said_goodbye) {
         return MR_ERR(MR_E_CLOSED);
     }
     size_t taken = 0;
-    bool is_full = false;
-    for (int i = 0; i < n_iov && !is_full; i++) {
-        const char *at = iov[i].iov_base;
-        size_t left = iov[i].iov_len;
-        while (left > 0) {
-            if (tls->out.len - tls->out_at >= STREAM_TLS_OUT_MAX / 2) {
-                MR_TRY(stream_tls_flush(stream));
-                is_full = tls->out.len - tls->out_at >= STREAM_TLS_OUT_MAX / 2;
-            }
-            if (is_full) {
+    struct rest rest = {.iov = iov, .n_iov = n_iov};
+    skip(&rest, 0);
+    while (rest.n_iov > 0) {
+        if (stream_tls_pending(stream) >= STREAM_TLS_OUT_MAX / 2) {
+            MR_TRY(stream_tls_flush(stream));
+            if (stream_tls_pending(stream) >= STREAM_TLS_OUT_MAX / 2) {
                 break;
             }
-            size_t n = 0;
-            ERR_clear_error();
-            int result = SSL_write_ex(tls->ssl, at, left < ENCRYPT_STEP ? left : ENCRYPT_STEP, &n);
-            if (result != 1) {
-                /* The queue had room, so only a failure or a lack of memory stops it here. */
-                if (judge(tls, result) != OUTCOME_WAIT) {
-                    return MR_ERR(MR_E_CLOSED);
-                }
-                is_full = true;
-                break;
-            }
-            at += n;
-            left -= n;
-            taken += n;
         }
+        mr_str record = next_record(&rest, tls->shared->record);
+        size_t n = 0;
+        clear_errors();
+        int result = SSL_write_ex(tls->ssl, record.ptr, record.len, &n);
+        if (result != 1) {
+            /* The queue had room, so only a failure or a lack of memory stops it here. */
+            if (judge(tls, result) != OUTCOME_WAIT) {
+                return MR_ERR(MR_E_CLOSED);
+            }
+            break;
+        }
+        skip(&rest, n);
+        taken += n;
     }
     MR_TRY(stream_tls_flush(stream));
     *ret_n = taken;

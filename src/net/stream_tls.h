@@ -20,8 +20,9 @@ bool stream_call_open(struct stream *stream);
 void stream_update_want(struct stream *stream);
 
 /* Of stream_tls.c. */
-struct bio_method_st *stream_tls_bio_method(void);
-void stream_tls_bio_method_free(struct bio_method_st *method);
+/* TLS' part of what a thread's streams share. MR_E_NOMEM; done is due then too. */
+mr_err stream_tls_shared_init(struct stream_shared *shared);
+void stream_tls_shared_done(struct stream_shared *shared);
 /* Sets stream->tls. Takes over ssl, also on error (MR_E_NOMEM). */
 mr_err stream_tls_new(struct stream *stream, SSL *ssl);
 /* Harmless without TLS. */

@@ -284,6 +284,58 @@ static void tls_bytes_arrive_in_order_through_tiny_buffers(void **state) {
     assert_int_equal(SSL_version(stream_ssl(&made->a.stream)), TLS1_3_VERSION);
 }
 
+/* Of OpenSSL, for each record header among others. */
+static void count_records(int is_written, int version, int type, const void *bytes, size_t len,
+                          SSL *ssl, void *arg) {
+    (void)version;
+    (void)ssl;
+    bool is_header = type == SSL3_RT_HEADER && len > 0;
+    if (is_written && is_header && *(const char *)bytes == SSL3_RT_APPLICATION_DATA) {
+        ++*(int *)arg;
+    }
+}
+
+/* Offers pieces of the pattern; returns how many records they became. */
+static int send_pieces(const size_t *sizes, int n) {
+    static char bytes[65536];
+    struct iovec iov[8];
+    int n_records = 0;
+    size_t at = 0;
+    struct end *a = &made->a;
+    for (int i = 0; i < n; i++) {
+        iov[i] = (struct iovec){bytes + at, sizes[i]};
+        for (size_t k = 0; k < sizes[i]; k++, at++) {
+            bytes[at] = pattern(a->to_send + at);
+        }
+    }
+    SSL_set_msg_callback(stream_ssl(&a->stream), count_records);
+    SSL_set_msg_callback_arg(stream_ssl(&a->stream), &n_records);
+    size_t taken = 0;
+    assert_true(mr_is_ok(stream_send(&a->stream, iov, n, &taken)));
+    assert_int_equal(taken, at);
+    SSL_set_msg_callback(stream_ssl(&a->stream), NULL);
+    a->to_send += at;
+    a->sent = a->to_send;
+    return n_records;
+}
+
+static void pieces_offered_together_share_full_records(void **state) {
+    (void)state;
+    int a;
+    int b;
+    connect_pair(&a, &b);
+    open_ends(a, b);
+    make_tls("localhost", true);
+    run_until(a_opened);
+    run_until(b_opened);
+
+    assert_int_equal(send_pieces((size_t[]){100, 0, 1400}, 3), 1);
+    assert_int_equal(send_pieces((size_t[]){0, 16384, 0}, 3), 1);
+    assert_int_equal(send_pieces((size_t[]){10, 20000, 300, 40000}, 4), 4);
+    assert_int_equal(send_pieces((size_t[]){0, 0}, 2), 0);
+    run_until(all_received);
+}
+
 static void a_tls_end_without_close_notify_is_told_apart(void **state) {
     (void)state;
     int fd_a;
@@ -497,6 +549,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(plain_bytes_arrive_in_order_through_tiny_buffers),
         TEST(tls_bytes_arrive_in_order_through_tiny_buffers),
+        TEST(pieces_offered_together_share_full_records),
         TEST(a_tls_end_without_close_notify_is_told_apart),
         TEST(a_reset_is_told_as_lost),
         TEST(an_untrusted_certificate_ends_both_sides_with_its_reason),
