@@ -39,14 +39,10 @@ struct http_client_opts {
     uint32_t handshakes_per_second; /* TLS, per pool key; 0: 50 */
     uint32_t handshake_percent;     /* of this thread's time, all keys; 0: 20 */
     uint32_t queue_max;             /* calls waiting for a connection; 0: 65536 */
-    mr_str proxy; /* of the egress proxy (CONNECT), as http_proxy_parse reads it; absent: none.
+    mr_str proxy; /* "http://host:port" or "host:port" of the egress proxy (CONNECT); absent: none.
                      Copied. The proxy's own address is the operator's word and is not judged; the
                      destination's is. */
 };
-
-/* "http://host:port", "host:port" or "[v6]:port" (a slash may follow); the host is a slice of text.
- * MR_E_INVALID. */
-mr_err http_proxy_parse(mr_str text, mr_str *ret_host, uint16_t *ret_port);
 
 /* What failed, in the order of the steps. */
 enum http_failure {

@@ -9,7 +9,6 @@
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "http/client.h"
 
 #include <stdio.h>
 #include <yaml.h>
@@ -318,12 +317,6 @@ mr_err config_set_flag(struct config *config, mr_str flag, mr_str value,
     return set_value(config, row, value, where, ret_error);
 }
 
-static bool is_proxy(mr_str text) {
-    mr_str host;
-    uint16_t port;
-    return mr_is_ok(http_proxy_parse(text, &host, &port));
-}
-
 mr_err config_check(const struct config *config, struct config_error *ret_error) {
     const char *what = NULL;
     if ((config->tls_cert_file[0] == '\0') != (config->tls_key_file[0] == '\0')) {
@@ -337,8 +330,6 @@ mr_err config_check(const struct config *config, struct config_error *ret_error)
                !mr_str_starts(mr_str_c(config->public_url), MR_STR("http://")) &&
                !mr_str_starts(mr_str_c(config->public_url), MR_STR("https://"))) {
         what = "public_url: must start with https:// or http://";
-    } else if (config->egress_proxy[0] != '\0' && !is_proxy(mr_str_c(config->egress_proxy))) {
-        what = "egress_proxy: must be http://host:port";
     } else if (config->event_bytes_max > config->batch_bytes_max) {
         what = "event_bytes_max: must not be larger than batch_bytes_max";
     } else if (config->destination_in_flight_bytes_max > config->in_flight_bytes_max) {
