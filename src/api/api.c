@@ -17,6 +17,7 @@
 
 #define AUTH_CACHE_ENTRIES 4096
 #define FIELDS_MAX         16
+#define EXPOSED            "etag, location, retry-after, x-request-id"
 #define DENIED_MESSAGE     "User is not authorized to access this resource with an explicit deny"
 #define DENIED_MEMBER      "\"error\":\"Invalid or expired token\""
 
@@ -57,6 +58,7 @@ const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
 static size_t common_fields(const struct api_call *call, mr_field *fields) {
     size_t n = 0;
     fields[n++] = (mr_field){MR_STR("access-control-allow-origin"), MR_STR("*")};
+    fields[n++] = (mr_field){MR_STR("access-control-expose-headers"), MR_STR(EXPOSED)};
     fields[n++] = (mr_field){MR_STR("x-request-id"), mr_str_c(call->request_id)};
     if (call->etag[0] != '\0') {
         fields[n++] = (mr_field){MR_STR("etag"), mr_str_c(call->etag)};
@@ -153,6 +155,11 @@ void api_call_release(struct api_call *call) {
     mr_buf_done(&call->stored);
     mr_arena_done(&call->arena);
     mr_free(call);
+}
+
+bool api_body_is_coded(const struct http_exchange *ex) {
+    mr_str coding = mr_fields_find(ex->fields, MR_STR("content-encoding"));
+    return coding.len > 0 && !mr_str_eq_nocase(coding, MR_STR("identity"));
 }
 
 static bool is_visible_ascii(mr_str text) {
@@ -288,11 +295,8 @@ static void answer_options(struct api_call *call, const struct auth_route_match 
     const mr_field fields[] = {
         {MR_STR("allow"), mr_buf_view(&methods)},
         {MR_STR("access-control-allow-methods"), mr_buf_view(&methods)},
-        {MR_STR("access-control-allow-headers"),
-         MR_STR("authorization, content-type, idempotency-key, if-match, x-request-id, "
-                "ce-specversion, ce-id, ce-source, ce-type, ce-time, ce-subject, ce-dataschema")},
-        {MR_STR("access-control-expose-headers"),
-         MR_STR("etag, location, retry-after, x-request-id")},
+        /* Any ce-… field may be sent; the * does not stand for authorization (Fetch, 3.2.4). */
+        {MR_STR("access-control-allow-headers"), MR_STR("authorization, *")},
         {MR_STR("access-control-max-age"), MR_STR("86400")},
     };
     api_answer_as(call, MR_STR("text/plain"), fields, sizeof fields / sizeof fields[0]);
@@ -356,7 +360,9 @@ static void on_head(void *ctx, struct http_exchange *ex) {
     }
     const struct api_handler *handler = &api_handlers[match.route];
     MR_ASSERT(handler->run != NULL);
-    if (handler->body_max > 0) {
+    if (handler->body_max > 0 && api_body_is_coded(ex)) {
+        api_refuse(call, 415, api_error_code_of(match.errors, 415), "%s", API_BODY_CODED);
+    } else if (handler->body_max > 0) {
         http_exchange_want_body(ex, handler->body_max);
     } else {
         handler->run(call);

@@ -91,6 +91,9 @@ enum api_verdict api_check_caller(struct api *api, const struct http_exchange *e
 #define API_REQUEST_ID_MAX 128
 void api_request_id_make(struct api *api, const struct http_exchange *ex,
                          char out[static API_REQUEST_ID_MAX + 1]);
+/* Has the body a content coding? None is understood: 415. */
+#define API_BODY_CODED "the body has a content coding; none is understood here"
+bool api_body_is_coded(const struct http_exchange *ex);
 
 /* The table for http_server_new; ctx is the api. */
 extern const struct http_handler api_http_handler;

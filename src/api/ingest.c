@@ -140,9 +140,10 @@ static void answer(struct ticket *ticket, int status, mr_str body, int retry_aft
     mr_field fields[6] = {
         {MR_STR("content-type"), MR_STR("application/json")},
         {MR_STR("access-control-allow-origin"), MR_STR("*")},
+        {MR_STR("access-control-expose-headers"), MR_STR("retry-after, x-request-id")},
         {MR_STR("x-request-id"), mr_str_c(ticket->request_id)},
     };
-    size_t n = 3;
+    size_t n = 4;
     char seconds[16];
     if (retry_after_s > 0) {
         int len = snprintf(seconds, sizeof seconds, "%d", retry_after_s);
@@ -266,6 +267,10 @@ void ingest_on_head(struct ingest *ingest, struct http_exchange *ex) {
     }
     ticket->account = caller.account->object.number;
     if (!check_query(ticket, ex->query, caller.account->object.id)) {
+        return;
+    }
+    if (api_body_is_coded(ex)) {
+        refuse_call(ticket, 415, 20415, API_BODY_CODED);
         return;
     }
     if (ex->content_length > api->limits.body_bytes_max) {

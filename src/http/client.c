@@ -593,8 +593,15 @@ static void on_keeper(struct loop_timer *timer) {
     loop_timer_set(client->loop, timer, mr_mono_add_ms(loop_now(client->loop), KEEPER_MS));
 }
 
-/* "host:port" or "[v6]:port". */
+/* "host:port" or "[v6]:port"; "http://" may stand before it and "/" behind it. */
 static mr_err read_proxy(struct http_client *client, mr_str text) {
+    mr_str scheme = MR_STR("http://");
+    if (mr_str_starts(text, scheme)) {
+        text = mr_str_slice(text, scheme.len, text.len);
+    }
+    if (mr_str_ends(text, MR_STR("/"))) {
+        text = mr_str_slice(text, 0, text.len - 1);
+    }
     size_t colon = SIZE_MAX;
     for (size_t i = 0; i < text.len; i++) {
         colon = text.ptr[i] == ':' ? i : colon;

@@ -39,8 +39,9 @@ struct http_client_opts {
     uint32_t handshakes_per_second; /* TLS, per pool key; 0: 50 */
     uint32_t handshake_percent;     /* of this thread's time, all keys; 0: 20 */
     uint32_t queue_max;             /* calls waiting for a connection; 0: 65536 */
-    mr_str proxy; /* "host:port" of the egress proxy (CONNECT); absent: none. Copied. The proxy's
-                     own address is the operator's word and is not judged; the destination's is. */
+    mr_str proxy; /* "http://host:port" or "host:port" of the egress proxy (CONNECT); absent: none.
+                     Copied. The proxy's own address is the operator's word and is not judged; the
+                     destination's is. */
 };
 
 /* What failed, in the order of the steps. */

@@ -9,8 +9,8 @@
 #include "http/server.h"
 
 #define HTTP_PIPELINE_MAX      16
-#define HTTP_DROPPED_BODY_MAX  ((size_t)65536)   /* of a body that nobody asked for */
-#define HTTP_LINGER_BYTES_MAX  ((size_t)1 << 20) /* read and dropped after the last answer */
+#define HTTP_DROPPED_BODY_MAX  ((size_t)65536)    /* of a body that nobody asked for */
+#define HTTP_LINGER_BYTES_MAX  ((size_t)16 << 20) /* dropped after the last answer */
 #define HTTP_LINGER_MS         2000
 #define HTTP_UNSENT_SOFT_MAX   ((size_t)262144)  /* no new request while more than this is unsent */
 #define HTTP_ANSWERS_BYTES_MAX ((size_t)1 << 28) /* of one connection */

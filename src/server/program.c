@@ -217,11 +217,21 @@ static int make_workers(struct program *program) {
     return PROGRAM_OK;
 }
 
-/* "host:port" for a URL: an unspecified address is reached by loopback. */
+/* The URL of a bound address: an unspecified one is reached by loopback. */
 static void url_of(const os_addr *bound, bool is_tls, char *out, size_t size) {
     char text[OS_ADDR_TEXT_SIZE];
     os_addr_format(bound, text);
-    snprintf(out, size, "%s://%s", is_tls ? "https" : "http", text);
+    mr_str rest = mr_str_c(text);
+    const char *host = "";
+    if (mr_str_starts(rest, MR_STR("0.0.0.0:"))) {
+        host = "127.0.0.1";
+    } else if (mr_str_starts(rest, MR_STR("[::]:"))) {
+        host = "[::1]";
+    }
+    if (host[0] != '\0') {
+        rest = mr_str_slice(rest, host[0] == '[' ? 4 : 7, rest.len);
+    }
+    snprintf(out, size, "%s://%s%.*s", is_tls ? "https" : "http", host, MR_FMT(rest));
 }
 
 static int listen_all(struct program *program) {
@@ -243,6 +253,7 @@ static int listen_all(struct program *program) {
         }
         addr = bound; /* the same port for all */
     }
+    url_of(&addr, program->tls != NULL, program->bound_url, sizeof program->bound_url);
     if (config->public_url[0] != '\0') {
         snprintf(program->public_url, sizeof program->public_url, "%s", config->public_url);
         size_t len = strlen(program->public_url);
@@ -250,7 +261,7 @@ static int listen_all(struct program *program) {
             program->public_url[--len] = '\0';
         }
     } else {
-        url_of(&addr, program->tls != NULL, program->public_url, sizeof program->public_url);
+        snprintf(program->public_url, sizeof program->public_url, "%s", program->bound_url);
     }
     for (size_t i = 0; i < program->n_workers; i++) {
         program->workers[i].api.public_url = mr_str_c(program->public_url);
@@ -494,7 +505,7 @@ int program_run(const struct config *config, const char *data_dir,
     atomic_store(&program->is_serving, true);
     mr_info(&program->log, "serving", mr_kv_c("url", program->public_url),
             mr_kv_i64("workers", (int64_t)program->n_workers));
-    events->on_ready(events->ctx, program->public_url,
+    events->on_ready(events->ctx, program->bound_url,
                      program->metrics_url[0] != '\0' ? program->metrics_url : NULL);
     loop_run(&program->loop);
     if (program->n_stops != 1 || atomic_load(&program->has_failed)) {

@@ -69,6 +69,7 @@ struct program {
     size_t n_allow;
     mr_str aliases[64];
     size_t n_aliases;
+    char bound_url[128]; /* what the ready line tells */
     char public_url[512];
     char metrics_url[128];
     struct worker *workers;

@@ -874,7 +874,7 @@ static void the_egress_proxy_is_asked_for_a_judged_address(void **state) {
         peer_start(&proxy, serve_proxy, NULL);
         proxy.arg = refuse;
         char at[32];
-        snprintf(at, sizeof at, "127.0.0.1:%u", proxy.port);
+        snprintf(at, sizeof at, refuse == 0 ? "http://127.0.0.1:%u/" : "127.0.0.1:%u", proxy.port);
         struct http_client_opts opts = {.proxy = mr_str_c(at)};
         rig_start(&rig, &opts, true);
         post_set(&post, &proxy, "through");
