@@ -8,7 +8,9 @@
  *                         └─ some cold ─▶ disk reader ─▶ run again with what was loaded
  *
  * What is gathered is copied into the body at once, so slabs and buffers need not be held while the
- * request flies. The body is freed or kept for re-use when the client no longer needs it. */
+ * request flies. The body is freed when the kernel has all of it, and so is what was needed to make
+ * it: thousands of requests that wait for an answer then hold little more than their own structs.
+ * Where an answer came first, body and arena are kept for re-use. */
 #include "dispatch/attempt.h"
 
 #include "base/mem.h"
@@ -50,6 +52,13 @@ static void free_attempt(struct attempt *attempt) {
     mr_free(attempt);
 }
 
+/* The payloads that were read for it stand in the body now, or are not wanted any more. */
+static void drop_loaded(struct attempt *attempt) {
+    mr_buf_done(&attempt->load.bytes);
+    attempt->load.items = NULL;
+    attempt->load.n = 0;
+}
+
 /* Back to the free list, with its memory where that is not unusually much. */
 static void release_attempt(struct attempt *attempt) {
     struct shard *shard = attempt->shard;
@@ -60,7 +69,6 @@ static void release_attempt(struct attempt *attempt) {
     attempt->owner = NULL;
     attempt->ids = MR_STR_NONE;
     attempt->is_loading = false;
-    attempt->load.n = 0;
     shard->n_attempts--;
     if (shard->n_attempts_free >= FREE_MAX) {
         free_attempt(attempt);
@@ -70,7 +78,7 @@ static void release_attempt(struct attempt *attempt) {
         shard->attempts_free_bytes + attempt->sink.body.cap > KEPT_ALL_MAX) {
         mr_buf_done(&attempt->sink.body);
     }
-    mr_buf_done(&attempt->load.bytes);
+    drop_loaded(attempt);
     mr_buf_reset(&attempt->sink.body);
     mr_arena_reset(&attempt->arena);
     mr_list_push_front(&shard->attempts_free, &attempt->node);
@@ -202,7 +210,10 @@ static void on_body_sent(struct sink_request *sink) {
     struct attempt *attempt = MR_CONTAINER(sink, struct attempt, sink);
     lane_on_body_sent(&attempt->owner->lane, attempt->request);
     mr_buf_done(&attempt->sink.body);
-    mr_buf_init(&attempt->sink.body, BODY_MAX);
+    sink->fields = (mr_fields){NULL, 0};
+    if (mr_str_is_absent(attempt->ids)) {
+        mr_arena_done(&attempt->arena);
+    }
     shard_attempt_over(attempt->shard);
 }
 
@@ -444,6 +455,7 @@ void attempt_run(struct attempt *attempt) {
     if (mr_is_ok(err)) {
         err = compose(attempt, envelopes, n);
     }
+    drop_loaded(attempt);
     if (mr_is_ok(err)) {
         err = send_attempt(attempt, &why);
     }
