@@ -67,6 +67,7 @@ struct shard {
     size_t n_attempts;          /* under way */
     struct slab_cache slabs;
     mr_buf scratch; /* for payload_load_now */
+    mr_arena arena; /* of the request that is being composed */
     struct outcome_out outcomes;
     struct loop_hook hook;
     struct loop_task again;
