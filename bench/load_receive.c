@@ -113,8 +113,9 @@ void load_trickle(struct load *l) {
     if ((l->badness != BAD_TRICKLE && l->badness != BAD_MIXED) || l->now < l->trickle_at) {
         return;
     }
-    l->trickle_at = l->now + TRICKLE_NS;
-    for (int fd = 0; fd < FD_MAX; fd++) {
+    l->trickle_at = l->now + TRICKLE_NS / TRICKLE_TURNS;
+    l->trickle_turn = (l->trickle_turn + 1) % TRICKLE_TURNS;
+    for (int fd = l->trickle_turn; fd < FD_MAX; fd += TRICKLE_TURNS) {
         struct peer *p = l->peers[fd];
         if (p != NULL && p->role == ROLE_RECEIVER && p->trickling) {
             wire_put(&p->wire, "2", 1);
