@@ -11,11 +11,12 @@
  *   [window=0] [types=1] [type=0] [bad_types=0] [warmup=0] [tls=0] [keep=0]`: returns when all are
  *   answered. keep=1 goes on with the connections of the task before.
  *
- * - `drain seconds=S`: returns when all is delivered, or nothing came for S seconds.
+ * - `drain seconds=S`: returns when all is delivered, or nothing that was owed came for S seconds.
  *
  * - `hold seconds=S`: the receiver answers 503 with Retry-After for that long, then 200.
  *
- * - `bad kind=none|hang|trickle|reset|fail`: what paths that begin with /bad meet.
+ * - `bad kind=none|hang|trickle|reset|fail|mixed`: what paths that begin with /bad/ meet; mixed:
+ * the number behind that, modulo four, picks one of the kinds.
  *
  * - `reset`: begins the counts anew; what was sent before no longer counts. `quit`.
  *
@@ -198,6 +199,7 @@ static void command(struct load *l, const char *line) {
                      : strcmp(kind, "trickle") == 0 ? BAD_TRICKLE
                      : strcmp(kind, "reset") == 0   ? BAD_RESET
                      : strcmp(kind, "fail") == 0    ? BAD_FAIL
+                     : strcmp(kind, "mixed") == 0   ? BAD_MIXED
                                                     : BAD_NONE;
     } else if (strcmp(line, "reset") == 0) {
         reset(l);
@@ -267,7 +269,8 @@ static void dispatch(struct load *l, int fd) {
 static void run(struct load *l) {
     static struct epoll_event events[512];
     for (;;) {
-        bool ticking = l->draining || l->n_paused > 0 || l->badness == BAD_TRICKLE;
+        bool ticking =
+            l->draining || l->n_paused > 0 || l->badness == BAD_TRICKLE || l->badness == BAD_MIXED;
         struct timespec wait = {.tv_nsec = 1000000};
         l->now = load_clock_ns();
         load_send_resume(l);

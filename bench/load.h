@@ -11,12 +11,13 @@ enum {
     FD_MAX = 1 << 16,
     CONNECTIONS_MAX = 4096,
     BATCH_MAX = 1000,
-    TRICKLE_NS = 200000000,
-    PAUSE_NS = 5000000, /* before a refused request is sent again */
+    TRICKLE_NS = 200000000, /* between two bytes on one connection */
+    TRICKLE_TURNS = 200,    /* connections take turns: not all bytes leave at once */
+    PAUSE_NS = 5000000,     /* before a refused request is sent again */
 };
 
 enum role { ROLE_NONE = 0, ROLE_LISTEN, ROLE_COMMAND, ROLE_SENDER, ROLE_RECEIVER };
-enum badness { BAD_NONE = 0, BAD_HANG, BAD_TRICKLE, BAD_RESET, BAD_FAIL };
+enum badness { BAD_NONE = 0, BAD_HANG, BAD_TRICKLE, BAD_RESET, BAD_FAIL, BAD_MIXED };
 enum { EVENT_OWED = 1, EVENT_SENT = 2, EVENT_ACCEPTED = 4 };
 
 struct peer {
@@ -61,7 +62,8 @@ struct load {
     bool draining;
     uint64_t drain_ns, now, hold_until, last_arrival;
     enum badness badness;
-    uint64_t trickle_at; /* when the next byte is due */
+    uint64_t trickle_at; /* when the next turn's bytes are due */
+    int trickle_turn;
     uint64_t accepted, owed, delivered, duplicates, unknown, refused, errors, requests, held,
         reported;
     struct histogram answer, delivery;

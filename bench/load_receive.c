@@ -31,15 +31,22 @@ static void count_events(struct load *l, const struct wire_message *m, uint64_t 
             continue;
         }
         l->delivered++;
+        l->last_arrival = now;
         if (event - l->task.begin >= l->task.warmup || event < l->task.begin) {
             histogram_record(&l->delivery, now - l->intended[event]);
         }
     }
 }
 
-static bool is_bad_path(const struct wire_message *m) {
+/* What this path meets now; mixed: the number in /bad/NUMBER, modulo four, picks the kind. */
+static enum badness badness_of(const struct load *l, const struct wire_message *m) {
     const char *path = memchr(m->head, ' ', m->head_len);
-    return path != NULL && m->head_len > 16 && memcmp(path, " /bad", 5) == 0;
+    if (l->badness == BAD_NONE || path == NULL || m->head_len <= 16 ||
+        memcmp(path, " /bad/", 6) != 0) {
+        return BAD_NONE;
+    }
+    return l->badness != BAD_MIXED ? l->badness
+                                   : (enum badness)(BAD_HANG + load_number(path + 6) % 4);
 }
 
 /* False when the connection is to be reset. */
@@ -48,7 +55,6 @@ static bool on_delivery(struct load *l, struct peer *p, const struct wire_messag
     static const char failed[] = "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n";
     uint64_t now = load_clock_ns();
     l->requests++;
-    l->last_arrival = now;
     if (l->hold_until > now) {
         char held[128];
         int n = snprintf(held, sizeof held,
@@ -58,14 +64,15 @@ static bool on_delivery(struct load *l, struct peer *p, const struct wire_messag
         wire_put(&p->wire, held, (size_t)n);
         return true;
     }
-    if (l->badness != BAD_NONE && is_bad_path(m)) {
-        if (l->badness == BAD_FAIL) {
+    enum badness badness = badness_of(l, m);
+    if (badness != BAD_NONE) {
+        if (badness == BAD_FAIL) {
             wire_put(&p->wire, failed, sizeof failed - 1);
-        } else if (l->badness == BAD_TRICKLE) {
+        } else if (badness == BAD_TRICKLE) {
             wire_put(&p->wire, ok, 9); /* a beginning; what follows never ends */
             p->trickling = true;
         }
-        return l->badness != BAD_RESET;
+        return badness != BAD_RESET;
     }
     count_events(l, m, now);
     wire_put(&p->wire, ok, sizeof ok - 1);
@@ -103,11 +110,12 @@ void load_on_listen(struct load *l, int listener) {
 }
 
 void load_trickle(struct load *l) {
-    if (l->badness != BAD_TRICKLE || l->now < l->trickle_at) {
+    if ((l->badness != BAD_TRICKLE && l->badness != BAD_MIXED) || l->now < l->trickle_at) {
         return;
     }
-    l->trickle_at = l->now + TRICKLE_NS;
-    for (int fd = 0; fd < FD_MAX; fd++) {
+    l->trickle_at = l->now + TRICKLE_NS / TRICKLE_TURNS;
+    l->trickle_turn = (l->trickle_turn + 1) % TRICKLE_TURNS;
+    for (int fd = l->trickle_turn; fd < FD_MAX; fd += TRICKLE_TURNS) {
         struct peer *p = l->peers[fd];
         if (p != NULL && p->role == ROLE_RECEIVER && p->trickling) {
             wire_put(&p->wire, "2", 1);

@@ -2,13 +2,13 @@
 #include "cli/client.h"
 
 #include "cli/cli.h"
+#include "cli/libcurl.h"
 
 #include "base/mem.h"
 #include "json/tape.h"
 #include "os/clock.h"
 #include "os/process.h"
 
-#include <curl/curl.h>
 #include <stdio.h>
 
 #define ANSWER_MAX    ((size_t)256 << 20)
@@ -19,6 +19,7 @@
 #define TOKEN_EARLY_S 30
 
 struct cli_client {
+    struct libcurl lib;
     CURL *curl;
     char url[1024];
     const char *id;
@@ -31,7 +32,13 @@ struct cli_client {
 
 struct cli_client *cli_client_new(void) {
     struct cli_client *client = MR_NEW(struct cli_client);
-    if (client == NULL || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+    if (client == NULL || !libcurl_open(&client->lib)) {
+        cli_problem("could not open libcurl.so.4, by which commands call the server: install the "
+                    "package libcurl4");
+        mr_free(client);
+        return NULL;
+    }
+    if (client->lib.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         cli_problem("could not start the HTTP client");
         mr_free(client);
         return NULL;
@@ -50,7 +57,7 @@ struct cli_client *cli_client_new(void) {
     while (len > 0 && url[len - 1] == '/') {
         len--;
     }
-    client->curl = curl_easy_init();
+    client->curl = client->lib.easy_init();
     if (client->curl == NULL ||
         !mr_str_to_c(mr_str_of(url, len), client->url, sizeof client->url)) {
         cli_problem("could not use MILLRACE_URL");
@@ -65,15 +72,22 @@ void cli_client_free(struct cli_client *client) {
         return;
     }
     if (client->curl != NULL) {
-        curl_easy_cleanup(client->curl);
+        client->lib.easy_cleanup(client->curl);
     }
-    curl_global_cleanup();
+    client->lib.global_cleanup();
     explicit_bzero(client->token, sizeof client->token);
     mr_free(client);
 }
 
 const char *cli_client_url(const struct cli_client *client) {
     return client->url;
+}
+
+bool cli_client_escape(const struct cli_client *client, const char *value, char *out, size_t size) {
+    char *escaped = client->lib.easy_escape(client->curl, value, 0);
+    bool fits = escaped != NULL && mr_str_to_c(mr_str_c(escaped), out, size);
+    client->lib.free(escaped);
+    return fits;
 }
 
 void cli_answer_done(struct cli_answer *answer) {
@@ -104,28 +118,30 @@ static size_t on_header(char *ptr, size_t size, size_t n, void *ctx) {
 /* Options that every call has. */
 static void prepare(struct cli_client *client, const char *method, const char *url,
                     struct curl_slist *headers, mr_str body) {
+    const struct libcurl *lib = &client->lib;
     CURL *curl = client->curl;
-    curl_easy_reset(curl);
+    lib->easy_reset(curl);
     client->problem[0] = '\0';
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, client->problem);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, CALL_S);
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    lib->easy_setopt(curl, CURLOPT_ERRORBUFFER, client->problem);
+    lib->easy_setopt(curl, CURLOPT_URL, url);
+    lib->easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    lib->easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    lib->easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
+    lib->easy_setopt(curl, CURLOPT_TIMEOUT, CALL_S);
+    lib->easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    lib->easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     if (client->ca_file != NULL) {
-        curl_easy_setopt(curl, CURLOPT_CAINFO, client->ca_file);
+        lib->easy_setopt(curl, CURLOPT_CAINFO, client->ca_file);
     }
     if (!mr_str_is_absent(body)) {
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.ptr);
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
+        lib->easy_setopt(curl, CURLOPT_POSTFIELDS, body.ptr);
+        lib->easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
     }
 }
 
 /* Runs the prepared call. */
 static void perform(struct cli_client *client, struct cli_answer *answer) {
+    const struct libcurl *lib = &client->lib;
     CURL *curl = client->curl;
     if (answer->body.max == 0) {
         mr_buf_init(&answer->body, ANSWER_MAX);
@@ -133,17 +149,17 @@ static void perform(struct cli_client *client, struct cli_answer *answer) {
     mr_buf_reset(&answer->body);
     answer->status = 0;
     answer->retry_after_s = 0;
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_write);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer->body);
-    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(curl, CURLOPT_HEADERDATA, answer);
-    CURLcode code = curl_easy_perform(curl);
+    lib->easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_write);
+    lib->easy_setopt(curl, CURLOPT_WRITEDATA, &answer->body);
+    lib->easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+    lib->easy_setopt(curl, CURLOPT_HEADERDATA, answer);
+    CURLcode code = client->lib.easy_perform(curl);
     if (code != CURLE_OK) {
         cli_problem("could not reach %s: %s", client->url,
-                    client->problem[0] != '\0' ? client->problem : curl_easy_strerror(code));
+                    client->problem[0] != '\0' ? client->problem : client->lib.easy_strerror(code));
         return;
     }
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
+    client->lib.easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
 }
 
 static bool read_token(struct cli_client *client, mr_str body) {
@@ -173,14 +189,14 @@ static bool have_token(struct cli_client *client) {
     }
     char url[URL_SIZE];
     char form[2048];
-    char *id = curl_easy_escape(client->curl, client->id, 0);
-    char *secret = curl_easy_escape(client->curl, client->secret, 0);
+    char *id = client->lib.easy_escape(client->curl, client->id, 0);
+    char *secret = client->lib.easy_escape(client->curl, client->secret, 0);
     snprintf(url, sizeof url, "%s/api-services/v1/auth/token", client->url);
     int len =
         snprintf(form, sizeof form, "grant_type=client_credentials&client_id=%s&client_secret=%s",
                  id != NULL ? id : "", secret != NULL ? secret : "");
-    curl_free(id);
-    curl_free(secret);
+    client->lib.free(id);
+    client->lib.free(secret);
     struct cli_answer answer = {0};
     bool ok = false;
     if (len > 0 && (size_t)len < sizeof form) {
@@ -200,12 +216,12 @@ static bool have_token(struct cli_client *client) {
 static struct curl_slist *headers_of(const struct cli_client *client, const char *content_type) {
     char line[TOKEN_SIZE + 32];
     snprintf(line, sizeof line, "Authorization: Bearer %s", client->token);
-    struct curl_slist *headers = curl_slist_append(NULL, line);
+    struct curl_slist *headers = client->lib.slist_append(NULL, line);
     if (content_type != NULL) {
         snprintf(line, sizeof line, "Content-Type: %s", content_type);
-        headers = curl_slist_append(headers, line);
+        headers = client->lib.slist_append(headers, line);
     }
-    return curl_slist_append(headers, "Expect:");
+    return client->lib.slist_append(headers, "Expect:");
 }
 
 void cli_call(struct cli_client *client, const char *method, const char *path,
@@ -219,20 +235,20 @@ void cli_call(struct cli_client *client, const char *method, const char *path,
     struct curl_slist *headers = headers_of(client, content_type);
     prepare(client, method, url, headers, body);
     perform(client, answer);
-    curl_slist_free_all(headers);
+    client->lib.slist_free_all(headers);
 }
 
 /* A stream's reader. */
 struct stream {
     bool (*on_bytes)(void *ctx, mr_str bytes);
     void *ctx;
-    CURL *curl;
+    const struct cli_client *client;
 };
 
 static size_t on_stream(char *ptr, size_t size, size_t n, void *ctx) {
     struct stream *stream = ctx;
     long status = 0;
-    curl_easy_getinfo(stream->curl, CURLINFO_RESPONSE_CODE, &status);
+    stream->client->lib.easy_getinfo(stream->client->curl, CURLINFO_RESPONSE_CODE, &status);
     if (status != 200) {
         cli_problem("status %ld: %.*s", status, (int)(size * n), ptr);
         return 0;
@@ -248,16 +264,16 @@ bool cli_stream(struct cli_client *client, const char *path,
     char url[URL_SIZE];
     snprintf(url, sizeof url, "%s%s", client->url, path);
     struct curl_slist *headers = headers_of(client, NULL);
-    struct stream stream = {on_bytes, ctx, client->curl};
+    struct stream stream = {on_bytes, ctx, client};
     prepare(client, "GET", url, headers, MR_STR_NONE);
-    curl_easy_setopt(client->curl, CURLOPT_TIMEOUT, 0L);
-    curl_easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, on_stream);
-    curl_easy_setopt(client->curl, CURLOPT_WRITEDATA, &stream);
-    CURLcode code = curl_easy_perform(client->curl);
-    curl_slist_free_all(headers);
+    client->lib.easy_setopt(client->curl, CURLOPT_TIMEOUT, 0L);
+    client->lib.easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, on_stream);
+    client->lib.easy_setopt(client->curl, CURLOPT_WRITEDATA, &stream);
+    CURLcode code = client->lib.easy_perform(client->curl);
+    client->lib.slist_free_all(headers);
     if (code != CURLE_OK && code != CURLE_WRITE_ERROR) {
         cli_problem("the stream broke off: %s",
-                    client->problem[0] != '\0' ? client->problem : curl_easy_strerror(code));
+                    client->problem[0] != '\0' ? client->problem : client->lib.easy_strerror(code));
     }
     return code == CURLE_OK;
 }

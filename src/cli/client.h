@@ -32,5 +32,7 @@ bool cli_stream(struct cli_client *client, const char *path,
 int cli_show_answer(const struct cli_answer *answer);
 /* Base URL, without a slash at its end. */
 const char *cli_client_url(const struct cli_client *client);
+/* Writes the value percent-encoded, with a NUL, to out; false where it does not fit. */
+bool cli_client_escape(const struct cli_client *client, const char *value, char *out, size_t size);
 
 #endif

@@ -7,7 +7,6 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 
-#include <curl/curl.h>
 #include <stdio.h>
 
 #define LINE_MAX_BYTES ((size_t)16 << 20)
@@ -86,16 +85,18 @@ static bool on_bytes(void *ctx, mr_str bytes) {
 }
 
 /* Appends `name=value`, the value percent-encoded. */
-static bool add_query(char path[static PATH_SIZE], const char *name, const char *value) {
+static bool add_query(const struct cli_client *client, char path[static PATH_SIZE],
+                      const char *name, const char *value) {
     if (value == NULL) {
         return true;
     }
-    char *encoded = curl_easy_escape(NULL, value, 0);
+    char encoded[PATH_SIZE];
+    if (!cli_client_escape(client, value, encoded, sizeof encoded)) {
+        return false;
+    }
     size_t len = strlen(path);
-    int n = encoded != NULL ? snprintf(path + len, PATH_SIZE - len, "%c%s=%s",
-                                       strchr(path, '?') == NULL ? '?' : '&', name, encoded)
-                            : -1;
-    curl_free(encoded);
+    int n = snprintf(path + len, PATH_SIZE - len, "%c%s=%s", strchr(path, '?') == NULL ? '?' : '&',
+                     name, encoded);
     return n > 0 && (size_t)n < PATH_SIZE - len;
 }
 
@@ -107,13 +108,14 @@ int cli_tail(int argc, char **argv) {
     if (!cli_options(argc, argv, options, 2, args, 0, &n, "tail")) {
         return CLI_USAGE;
     }
-    if (!add_query(path, "destination_id", options[0].value) ||
-        !add_query(path, "type", options[1].value)) {
-        return cli_usage_error("tail", "the value of an option is too long");
-    }
     struct cli_client *client = cli_client_new();
     if (client == NULL) {
         return CLI_USAGE;
+    }
+    if (!add_query(client, path, "destination_id", options[0].value) ||
+        !add_query(client, path, "type", options[1].value)) {
+        cli_client_free(client);
+        return cli_usage_error("tail", "the value of an option is too long");
     }
     struct tail_view view = {0};
     mr_buf_init(&view.line, LINE_MAX_BYTES);

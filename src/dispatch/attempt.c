@@ -8,7 +8,9 @@
  *                         └─ some cold ─▶ disk reader ─▶ run again with what was loaded
  *
  * What is gathered is copied into the body at once, so slabs and buffers need not be held while the
- * request flies. The body is freed or kept for re-use when the client no longer needs it. */
+ * request flies. The body is freed when the kernel has all of it: thousands of requests that wait
+ * for an answer hold little more than their own structs. Where the answer came first, the body's
+ * memory is kept for re-use. */
 #include "dispatch/attempt.h"
 
 #include "base/mem.h"
@@ -16,11 +18,10 @@
 
 #include <stdio.h>
 
-#define ARENA_MAX     ((size_t)8 << 20)
 #define BODY_MAX      ((size_t)48 << 20)
 #define LOAD_MAX      ((size_t)48 << 20)
 #define KEPT_BODY_MAX ((size_t)128 << 10)
-#define KEPT_ALL_MAX  ((size_t)8 << 20) /* of all bodies on the free list */
+#define KEPT_ALL_MAX  ((size_t)4 << 20) /* of all bodies on the free list */
 #define FREE_MAX      1024
 #define TAIL_TEXT_MAX ((size_t)48 << 10)
 
@@ -36,17 +37,25 @@ static struct attempt *take_attempt(struct shard *shard) {
     if (attempt != NULL) {
         mr_list_init(&attempt->node);
         attempt->shard = shard;
-        mr_arena_init(&attempt->arena, ARENA_MAX);
         mr_buf_init(&attempt->sink.body, BODY_MAX);
         mr_buf_init(&attempt->load.bytes, LOAD_MAX);
+        mr_buf_init(&attempt->ids, TAIL_TEXT_MAX);
     }
     return attempt;
 }
 
+/* The payloads that were read for it stand in the body now, or are not wanted any more. */
+static void drop_loaded(struct attempt *attempt) {
+    mr_buf_done(&attempt->load.bytes);
+    mr_free(attempt->load.items);
+    attempt->load.items = NULL;
+    attempt->load.n = 0;
+}
+
 static void free_attempt(struct attempt *attempt) {
     mr_buf_done(&attempt->sink.body);
-    mr_buf_done(&attempt->load.bytes);
-    mr_arena_done(&attempt->arena);
+    drop_loaded(attempt);
+    mr_buf_done(&attempt->ids);
     mr_free(attempt);
 }
 
@@ -58,9 +67,8 @@ static void release_attempt(struct attempt *attempt) {
     attempt->target = NULL;
     attempt->request = NULL;
     attempt->owner = NULL;
-    attempt->ids = MR_STR_NONE;
+    mr_buf_done(&attempt->ids);
     attempt->is_loading = false;
-    attempt->load.n = 0;
     shard->n_attempts--;
     if (shard->n_attempts_free >= FREE_MAX) {
         free_attempt(attempt);
@@ -70,9 +78,8 @@ static void release_attempt(struct attempt *attempt) {
         shard->attempts_free_bytes + attempt->sink.body.cap > KEPT_ALL_MAX) {
         mr_buf_done(&attempt->sink.body);
     }
-    mr_buf_done(&attempt->load.bytes);
+    drop_loaded(attempt);
     mr_buf_reset(&attempt->sink.body);
-    mr_arena_reset(&attempt->arena);
     mr_list_push_front(&shard->attempts_free, &attempt->node);
     shard->n_attempts_free++;
     shard->attempts_free_bytes += attempt->sink.body.cap;
@@ -118,23 +125,22 @@ void attempt_begin(struct shard *shard, struct shard_lane *owner, struct lane_re
 
 /* ---- the live view ---- */
 
-static mr_str ids_of(struct attempt *attempt, const mr_str *envelopes, size_t n) {
-    mr_buf text;
-    mr_buf_init(&text, TAIL_TEXT_MAX);
-    mr_err err = mr_buf_byte(&text, '[');
+/* Keeps the events' ids as a JSON array; "[]" where there are too many. */
+static void keep_ids(struct attempt *attempt, const mr_str *envelopes, size_t n) {
+    mr_buf *text = &attempt->ids;
+    mr_buf_reset(text);
+    mr_err err = mr_buf_byte(text, '[');
     for (size_t i = 0; i < n && mr_is_ok(err); i++) {
         struct event_view view;
         if (mr_is_ok(event_view_read(envelopes[i], &view))) {
-            err = mr_buf_printf(&text, "%s\"%.*s\"", text.len > 1 ? "," : "", MR_FMT(view.id));
+            err = mr_buf_printf(text, "%s\"%.*s\"", text->len > 1 ? "," : "", MR_FMT(view.id));
         }
     }
-    mr_str ids = MR_STR("[]");
-    if (mr_is_ok(err) && mr_is_ok(mr_buf_byte(&text, ']'))) {
-        mr_str copy = mr_arena_str(&attempt->arena, mr_buf_view(&text));
-        ids = mr_str_is_absent(copy) ? ids : copy;
+    err = mr_is_ok(err) ? mr_buf_byte(text, ']') : err;
+    if (mr_is_err(err)) {
+        mr_buf_reset(text);
+        mr_ignore(mr_buf_str(text, MR_STR("[]")), "without memory the view shows no attempt");
     }
-    mr_buf_done(&text);
-    return ids;
 }
 
 static const char *outcome_text(const struct shard *shard) {
@@ -202,7 +208,6 @@ static void on_body_sent(struct sink_request *sink) {
     struct attempt *attempt = MR_CONTAINER(sink, struct attempt, sink);
     lane_on_body_sent(&attempt->owner->lane, attempt->request);
     mr_buf_done(&attempt->sink.body);
-    mr_buf_init(&attempt->sink.body, BODY_MAX);
     shard_attempt_over(attempt->shard);
 }
 
@@ -215,7 +220,7 @@ static void on_sent(struct sink_request *sink, const struct sink_result *sent) {
                   mr_kv_c("destination", attempt->target->destination->object.id),
                   mr_kv_str("why", sent->detail));
     }
-    if (mr_str_is_absent(attempt->ids) || result.kind == LANE_RESULT_CANCELLED) {
+    if (attempt->ids.len == 0 || result.kind == LANE_RESULT_CANCELLED) {
         finish(attempt, &result);
         return;
     }
@@ -239,8 +244,8 @@ static void on_sent(struct sink_request *sink, const struct sink_result *sent) {
         .error = errors[sent->outcome]};
     memcpy(view.id, attempt->target->destination->object.id, sizeof view.id);
     memcpy(view.token, attempt->token, sizeof view.token);
-    mr_buf_init(&view.ids, TAIL_TEXT_MAX);
-    mr_ignore(mr_buf_str(&view.ids, attempt->ids), "the view then shows no ids");
+    view.ids = attempt->ids; /* taken over */
+    mr_buf_init(&attempt->ids, TAIL_TEXT_MAX);
     finish(attempt, &result);
     publish_attempt(shard, &view);
     mr_buf_done(&view.ids);
@@ -282,7 +287,8 @@ enum gathered {
 static enum gathered gather_missing(struct attempt *attempt, const uint64_t *missing, size_t n) {
     struct shard *shard = attempt->shard;
     struct payload_load *load = &attempt->load;
-    load->items = mr_arena_calloc(&attempt->arena, n, sizeof *load->items);
+    drop_loaded(attempt);
+    load->items = mr_calloc(n, sizeof *load->items);
     if (load->items == NULL) {
         return GATHER_NOMEM;
     }
@@ -293,7 +299,6 @@ static enum gathered gather_missing(struct attempt *attempt, const uint64_t *mis
     /* Records are envelopes with a head; sizes of one type differ little. */
     uint64_t each = attempt->request->bytes / lane_request_count(attempt->request);
     load->size_hint = (uint32_t)(each + each / 4 + RECORD_EVENT_HEAD_BYTES + 64);
-    mr_buf_reset(&load->bytes);
     payload_load_now(shard->options.journal, load, &shard->scratch);
     bool cold = false;
     for (size_t i = 0; i < n; i++) {
@@ -378,7 +383,7 @@ static mr_err compose(struct attempt *attempt, const mr_str *envelopes, size_t n
     size_t used;
     mr_buf_reset(&sink->body);
     sink->form = request->form;
-    MR_TRY(sink_compose(sink, envelopes, n, bytes_max, &attempt->arena, &used));
+    MR_TRY(sink_compose(sink, envelopes, n, bytes_max, &shard->arena, &used));
     if (used < n && request->is_retry) {
         return MR_ERR(MR_E_INVALID);
     }
@@ -389,7 +394,7 @@ static mr_err compose(struct attempt *attempt, const mr_str *envelopes, size_t n
     token_make(shard->options.store_key, attempt->owner->lane.destination, request->origin,
                lane_request_positions(request), lane_request_count(request), attempt->token);
     if (tail_is_read(shard->options.tail)) {
-        attempt->ids = ids_of(attempt, envelopes, used);
+        keep_ids(attempt, envelopes, used);
     }
     return MR_OK;
 }
@@ -454,9 +459,11 @@ void attempt_run(struct attempt *attempt) {
     if (mr_is_ok(err)) {
         err = compose(attempt, envelopes, n);
     }
+    drop_loaded(attempt);
     if (mr_is_ok(err)) {
         err = send_attempt(attempt, &why);
     }
+    mr_arena_reset(&shard->arena); /* the client has copied the fields */
     if (mr_is_ok(err)) {
         return;
     }

@@ -13,10 +13,9 @@ struct attempt {
     struct lane_request *request;
     struct sink_request sink;
     struct sink_target *target; /* a reference while it flies */
-    mr_arena arena;
     struct payload_load load;
     char token[TOKEN_SIZE];
-    mr_str ids; /* JSON array of event ids, for the live view; absent where nobody reads */
+    mr_buf ids; /* JSON array of event ids, for the live view; empty where nobody reads */
     bool is_loading;
 };
 

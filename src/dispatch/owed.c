@@ -106,7 +106,7 @@ void shard_on_slab(struct mail *mail) {
             take_dead(shard, slab_body(slab, entry));
         }
     }
-    slab_cache_put(&shard->slabs, slab);
+    slab_cache_put(&shard->slabs, slab, now_ms);
 }
 
 /* ---- start ---- */

@@ -22,12 +22,30 @@ static void drop_oldest(struct slab_cache *cache) {
     slab_unref(oldest);
 }
 
-void slab_cache_put(struct slab_cache *cache, struct slab *slab) {
+static bool has_event(const struct slab *slab) {
+    for (uint32_t i = 0; i < slab->n_records; i++) {
+        if (slab->records[i].type == RECORD_EVENT) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void slab_cache_put(struct slab_cache *cache, struct slab *slab, int64_t now_ms) {
+    while (cache->n > 0 && cache->put_ms[cache->first] + SLAB_CACHE_MS < now_ms) {
+        drop_oldest(cache);
+    }
+    if (!has_event(slab)) {
+        slab_unref(slab);
+        return;
+    }
     while (cache->n == SLAB_CACHE_MAX ||
            (cache->n > 0 && cache->bytes + slab->capacity > cache->bytes_max)) {
         drop_oldest(cache);
     }
-    cache->slabs[(cache->first + cache->n) % SLAB_CACHE_MAX] = slab;
+    size_t at = (cache->first + cache->n) % SLAB_CACHE_MAX;
+    cache->slabs[at] = slab;
+    cache->put_ms[at] = now_ms;
     cache->bytes += slab->capacity;
     cache->n++;
 }

@@ -11,17 +11,20 @@
 #include "ledger/record.h"
 #include "os/thread.h"
 
-/* The newest slabs, in order of position: as many as bytes_max allows, at least one. */
+/* The newest slabs with events, in order of position: as many as bytes_max allows, at least one. A
+ * lane that is SLAB_CACHE_MS behind reads from the page cache. */
 #define SLAB_CACHE_MAX 256
+#define SLAB_CACHE_MS  5000
 struct slab_cache {
     size_t bytes_max; /* set by the owner; of their memory */
     size_t bytes;
     struct slab *slabs[SLAB_CACHE_MAX]; /* a ring: n from `first` on; a reference each */
+    int64_t put_ms[SLAB_CACHE_MAX];     /* when they came, monotonic */
     size_t first;
     size_t n;
 };
-/* Takes over one reference; the oldest leaves where it is full. */
-void slab_cache_put(struct slab_cache *cache, struct slab *slab);
+/* Takes over one reference. Old ones leave, also where this one holds no event and is not kept. */
+void slab_cache_put(struct slab_cache *cache, struct slab *slab, int64_t now_ms);
 /* The EVENT body at pos, or absent; valid until the next slab_cache_put. */
 mr_str slab_cache_find(const struct slab_cache *cache, uint64_t pos);
 void slab_cache_done(struct slab_cache *cache);

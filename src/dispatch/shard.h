@@ -67,6 +67,7 @@ struct shard {
     size_t n_attempts;          /* under way */
     struct slab_cache slabs;
     mr_buf scratch;  /* for payload_load_now */
+    mr_arena arena;  /* of the request that is being composed */
     mr_list refills; /* chunks of backlogs that came back, or are being read */
     size_t n_refills, n_refilling;
     struct shard_lane *at_work; /* whose backlog is being read now; NULL: none */

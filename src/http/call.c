@@ -106,7 +106,10 @@ static void connecting_free(struct http_call *call) {
     }
     net_lookup_cancel(&connecting->lookup);
     net_dial_cancel(&connecting->dial);
-    http_tunnel_cancel(&connecting->tunnel);
+    if (connecting->tunnel != NULL) {
+        http_tunnel_cancel(connecting->tunnel);
+        mr_free(connecting->tunnel);
+    }
     mr_free(connecting);
     call->connecting = NULL;
 }
@@ -384,7 +387,7 @@ static void adopt(struct http_call *call, int fd) {
 }
 
 static void on_tunnel(struct http_tunnel *tunnel, bool is_open, int fd, const char *text) {
-    struct http_call *call = MR_CONTAINER(tunnel, struct http_connecting, tunnel)->call;
+    struct http_call *call = tunnel->user;
     if (!is_open) {
         http_call_fail(call, HTTP_FAIL_CONNECT, HTTP_STEP_CONNECT, "%s", text);
         return;
@@ -407,8 +410,16 @@ static void on_dial(struct net_dial *dial, const struct net_dial_result *result)
         return;
     }
     call->state = HTTP_CALL_TUNNEL;
-    if (mr_is_err(http_tunnel_start(&connecting->tunnel, call->client->loop, result->fd,
-                                    &connecting->target, on_tunnel))) {
+    connecting->tunnel = MR_NEW(struct http_tunnel);
+    mr_err err = MR_ERR(MR_E_NOMEM);
+    if (connecting->tunnel == NULL) {
+        os_close(result->fd);
+    } else {
+        connecting->tunnel->user = call;
+        err = http_tunnel_start(connecting->tunnel, call->client->loop, result->fd,
+                                &connecting->target, on_tunnel);
+    }
+    if (mr_is_err(err)) {
         http_call_fail(call, HTTP_FAIL_CONNECT, HTTP_STEP_CONNECT,
                        "there is no memory for a connection");
     }

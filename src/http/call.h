@@ -37,8 +37,8 @@ struct http_connecting {
     struct http_call *call;
     struct net_lookup lookup;
     struct net_dial dial;
-    struct http_tunnel tunnel;
-    os_addr target; /* behind a proxy: asked of it */
+    struct http_tunnel *tunnel; /* owned; NULL where no proxy is asked */
+    os_addr target;             /* behind a proxy: asked of it */
     size_t n_judged;
     struct net_judged_addr judged[NET_NAMES_ADDRS_MAX];
 };

@@ -24,6 +24,7 @@ struct http_tunnel {
     struct http_scan scan;
     char text[160];
     bool is_running;
+    void *user; /* the caller's */
 };
 
 /* Takes over fd (connected). on_done comes later, once; MR_E_IO: the loop cannot watch fd, which is

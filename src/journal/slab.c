@@ -4,9 +4,9 @@
  * a lock-free stack that only the pool's owner takes from, and takes whole: pushing needs one
  * exchange loop, taking all needs one exchange, and the ABA question does not arise. The owner then
  * keeps private lists. Slabs come in a few sizes, so that a small group, of which very many are
- * kept for those who render a little later, does not hold the memory of a large one. Those are kept
- * for re-use; larger ones (a unit larger than a group) are freed. No memory is allocated per group
- * once the pool is warm. */
+ * kept for those who render a little later, does not hold the memory of a large one. Of each size
+ * as many are kept for re-use as make one of the largest; the rest, and what is larger (a unit
+ * larger than a group), is freed. No memory is allocated per group once the pool is warm. */
 #include "journal/slab.h"
 
 #include "base/mem.h"
@@ -20,6 +20,7 @@ struct slab_pool {
     _Atomic(struct slab *) returned; /* any thread pushes, the owner takes all */
     /* owner only */
     struct slab *ready[SIZES];
+    size_t n_ready[SIZES];
     size_t bytes_out; /* of slabs that are not in `ready` */
 };
 
@@ -97,9 +98,11 @@ static void pool_collect(struct slab_pool *pool) {
         MR_ASSERT(pool->bytes_out >= slab->capacity);
         pool->bytes_out -= slab->capacity;
         size_t size = size_of(pool, slab->capacity);
-        if (size < SIZES) {
+        if (size < SIZES &&
+            (pool->n_ready[size] + 1) * size_bytes(pool, size) <= pool->slab_bytes) {
             slab->next = pool->ready[size];
             pool->ready[size] = slab;
+            pool->n_ready[size]++;
         } else {
             slab_free(slab);
         }
@@ -150,6 +153,7 @@ mr_err slab_pool_take(struct slab_pool *pool, size_t bytes, struct slab **ret_sl
     struct slab *slab = size < SIZES ? pool->ready[size] : NULL;
     if (slab != NULL) {
         pool->ready[size] = slab->next;
+        pool->n_ready[size]--;
     } else {
         slab = slab_make(pool, capacity);
         if (slab == NULL) {
@@ -170,6 +174,14 @@ mr_err slab_pool_take(struct slab_pool *pool, size_t bytes, struct slab **ret_sl
 
 size_t slab_pool_out(const struct slab_pool *pool) {
     return pool->bytes_out;
+}
+
+size_t slab_pool_kept(const struct slab_pool *pool) {
+    size_t bytes = 0;
+    for (size_t size = 0; size < SIZES; size++) {
+        bytes += pool->n_ready[size] * size_bytes(pool, size);
+    }
+    return bytes;
 }
 
 mr_err slab_reserve_records(struct slab *slab, uint32_t n) {

@@ -68,8 +68,8 @@ static inline mr_str slab_body(const struct slab *slab, const struct slab_entry 
 
 /* --- the writer's side ------------------------------------------------------------------------ */
 
-/* Slabs of slab_bytes, a quarter and a sixteenth of it are kept for re-use; at most bytes_max are
- * out at a time. */
+/* Some slabs of slab_bytes, a quarter and a sixteenth of it are kept for re-use; at most bytes_max
+ * are out at a time. */
 mr_err slab_pool_new(size_t slab_bytes, size_t bytes_max, struct slab_pool **ret_pool);
 /* All slabs must be back. NULL is fine. */
 void slab_pool_free(struct slab_pool *pool);
@@ -78,6 +78,8 @@ void slab_pool_free(struct slab_pool *pool);
 mr_err slab_pool_take(struct slab_pool *pool, size_t bytes, struct slab **ret_slab);
 /* Bytes of memory that are out. */
 size_t slab_pool_out(const struct slab_pool *pool);
+/* Bytes of memory that are kept for re-use. */
+size_t slab_pool_kept(const struct slab_pool *pool);
 /* Makes room for n records in the index of an unpublished slab. */
 mr_err slab_reserve_records(struct slab *slab, uint32_t n);
 
