@@ -22,35 +22,36 @@
 #define DENIED_MEMBER      "\"error\":\"Invalid or expired token\""
 
 const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
-    [AUTH_ROUTE_TOKEN] = {API_BODY_MAX, api_token},
-    [AUTH_ROUTE_JWKS] = {0, api_jwks},
-    [AUTH_ROUTE_DESTINATIONS_LIST] = {0, api_destinations_list},
-    [AUTH_ROUTE_DESTINATIONS_CREATE] = {API_BODY_MAX, api_destinations_create},
-    [AUTH_ROUTE_DESTINATION_GET] = {0, api_destination_get},
-    [AUTH_ROUTE_DESTINATION_PATCH] = {API_BODY_MAX, api_destination_patch},
-    [AUTH_ROUTE_DESTINATION_DELETE] = {0, api_destination_delete},
-    [AUTH_ROUTE_DESTINATION_TEST] = {API_BODY_MAX, api_destination_test},
-    [AUTH_ROUTE_DESTINATION_DISCARD] = {API_BODY_MAX, api_destination_discard},
-    [AUTH_ROUTE_DESTINATION_SIGNING_SECRET] = {API_BODY_MAX, api_destination_signing_secret},
-    [AUTH_ROUTE_DESTINATION_METRICS] = {0, api_destination_metrics},
-    [AUTH_ROUTE_RULES_LIST] = {0, api_rules_list},
-    [AUTH_ROUTE_RULES_CREATE] = {API_BODY_MAX, api_rules_create},
-    [AUTH_ROUTE_RULE_GET] = {0, api_rule_get},
-    [AUTH_ROUTE_RULE_PATCH] = {API_BODY_MAX, api_rule_patch},
-    [AUTH_ROUTE_RULE_DELETE] = {0, api_rule_delete},
-    [AUTH_ROUTE_SECRETS_LIST] = {0, api_secrets_list},
-    [AUTH_ROUTE_SECRETS_CREATE] = {API_BODY_MAX, api_secrets_create},
-    [AUTH_ROUTE_SECRET_PATCH] = {API_BODY_MAX, api_secret_patch},
-    [AUTH_ROUTE_DEAD_LETTERS_LIST] = {0, api_dead_letters_list},
-    [AUTH_ROUTE_DEAD_LETTER_GET] = {0, api_dead_letter_get},
-    [AUTH_ROUTE_DEAD_LETTERS_REDRIVE] = {API_BODY_MAX, api_dead_letters_redrive},
-    [AUTH_ROUTE_TAIL] = {0, api_tail},
-    [AUTH_ROUTE_PING] = {0, api_ping},
-    [AUTH_ROUTE_SCHEMA_GET] = {0, api_schema_get},
-    [AUTH_ROUTE_ERROR_PAGE] = {0, api_error_page_get},
-    [AUTH_ROUTE_HEALTHZ] = {0, api_healthz},
-    [AUTH_ROUTE_READYZ] = {0, api_readyz},
-    [AUTH_ROUTE_METRICS] = {0, api_metrics},
+    [AUTH_ROUTE_TOKEN] = {API_BODY_MAX, api_token, API_KEY_IGNORED},
+    [AUTH_ROUTE_JWKS] = {0, api_jwks, API_KEY_IGNORED},
+    [AUTH_ROUTE_DESTINATIONS_LIST] = {0, api_destinations_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_DESTINATIONS_CREATE] = {API_BODY_MAX, api_destinations_create, API_KEY_IN_JOB},
+    [AUTH_ROUTE_DESTINATION_GET] = {0, api_destination_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_DESTINATION_PATCH] = {API_BODY_MAX, api_destination_patch, API_KEY_IGNORED},
+    [AUTH_ROUTE_DESTINATION_DELETE] = {0, api_destination_delete, API_KEY_IGNORED},
+    [AUTH_ROUTE_DESTINATION_TEST] = {API_BODY_MAX, api_destination_test, API_KEY_IGNORED},
+    [AUTH_ROUTE_DESTINATION_DISCARD] = {API_BODY_MAX, api_destination_discard, API_KEY_CLAIMED},
+    [AUTH_ROUTE_DESTINATION_SIGNING_SECRET] = {API_BODY_MAX, api_destination_signing_secret,
+                                               API_KEY_IN_JOB},
+    [AUTH_ROUTE_DESTINATION_METRICS] = {0, api_destination_metrics, API_KEY_IGNORED},
+    [AUTH_ROUTE_RULES_LIST] = {0, api_rules_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_RULES_CREATE] = {API_BODY_MAX, api_rules_create, API_KEY_IN_JOB},
+    [AUTH_ROUTE_RULE_GET] = {0, api_rule_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_RULE_PATCH] = {API_BODY_MAX, api_rule_patch, API_KEY_IGNORED},
+    [AUTH_ROUTE_RULE_DELETE] = {0, api_rule_delete, API_KEY_IGNORED},
+    [AUTH_ROUTE_SECRETS_LIST] = {0, api_secrets_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_SECRETS_CREATE] = {API_BODY_MAX, api_secrets_create, API_KEY_IN_JOB},
+    [AUTH_ROUTE_SECRET_PATCH] = {API_BODY_MAX, api_secret_patch, API_KEY_IGNORED},
+    [AUTH_ROUTE_DEAD_LETTERS_LIST] = {0, api_dead_letters_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_DEAD_LETTER_GET] = {0, api_dead_letter_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_DEAD_LETTERS_REDRIVE] = {API_BODY_MAX, api_dead_letters_redrive, API_KEY_CLAIMED},
+    [AUTH_ROUTE_TAIL] = {0, api_tail, API_KEY_IGNORED},
+    [AUTH_ROUTE_PING] = {0, api_ping, API_KEY_IGNORED},
+    [AUTH_ROUTE_SCHEMA_GET] = {0, api_schema_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_ERROR_PAGE] = {0, api_error_page_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_HEALTHZ] = {0, api_healthz, API_KEY_IGNORED},
+    [AUTH_ROUTE_READYZ] = {0, api_readyz, API_KEY_IGNORED},
+    [AUTH_ROUTE_METRICS] = {0, api_metrics, API_KEY_IGNORED},
 };
 
 /* ---- answers ---- */
@@ -90,12 +91,19 @@ void api_answer_as(struct api_call *call, mr_str content_type, const mr_field *e
 }
 
 void api_answer(struct api_call *call) {
+    if (call->is_claimed) {
+        api_key_settle(call);
+        return;
+    }
     const mr_field no_store = {MR_STR("cache-control"), MR_STR("no-store")};
     api_answer_as(call, MR_STR("application/json"), &no_store, 1);
 }
 
 static void refuse_text(struct api_call *call, int status, uint32_t code, mr_str message,
                         mr_str members, int retry_after_s) {
+    if (call->is_claimed) {
+        api_key_release(call);
+    }
     if (call->ex == NULL) {
         return;
     }
@@ -131,8 +139,10 @@ void api_refuse(struct api_call *call, int status, uint32_t code, const char *fo
 }
 
 void api_refuse_with(struct api_call *call, const struct refusal *refusal) {
-    refuse_text(call, refusal->status, (uint32_t)refusal->code, mr_str_c(refusal->message),
-                MR_STR_NONE, refusal->retry_after_s);
+    /* A copy: giving a claimed key back uses the call's job, in which it may lie. */
+    const struct refusal copy = *refusal;
+    refuse_text(call, copy.status, (uint32_t)copy.code, mr_str_c(copy.message), MR_STR_NONE,
+                copy.retry_after_s);
 }
 
 void api_refuse_memory(struct api_call *call) {
@@ -381,7 +391,11 @@ static void on_body(void *ctx, struct http_exchange *ex, mr_str body) {
         api_refuse_memory(call);
         return;
     }
-    api_handlers[call->route].run(call);
+    if (api_key_rule(call) == API_KEY_CLAIMED) {
+        api_key_claim(call);
+    } else {
+        api_handlers[call->route].run(call);
+    }
 }
 
 static void on_end(void *ctx, struct http_exchange *ex) {
@@ -430,40 +444,11 @@ static struct api_call *call_of_job(struct control_job *job) {
     return MR_CONTAINER(job, struct api_call, job);
 }
 
-static struct idempotency_call idempotency_of(const struct api_call *call) {
-    return (struct idempotency_call){.account = call->account,
-                                     .client = call->client,
-                                     .route = call->path,
-                                     .key = call->idempotency_key,
-                                     .request_body = call->body};
-}
-
 /* Control thread. */
 static mr_err run_job(struct control *control, struct control_job *job) {
     struct api_call *call = call_of_job(job);
-    const struct auth_route_info *info = auth_route_info(call->route);
-    bool keyed = !mr_str_is_absent(call->idempotency_key) &&
-                 mr_str_eq(info->method, MR_STR("POST")) && info->resource != AUTH_RES_NONE &&
-                 call->route != AUTH_ROUTE_DESTINATION_TEST;
-    if (!keyed) {
-        return call->work(control, call);
-    }
-    struct idempotency_call key = idempotency_of(call);
-    struct idempotency_answer answer;
-    bool found;
-    mr_wall now = call->now;
-    MR_TRY(idempotency_find(control, &key, now, &call->arena, &found, &answer, &job->refusal));
-    if (found) {
-        call->is_repeated = true;
-        call->status = answer.status;
-        call->location = answer.location;
-        return mr_buf_str(&call->out, answer.body);
-    }
-    MR_TRY(call->work(control, call));
-    const mr_buf *kept = call->stored.len > 0 ? &call->stored : &call->out;
-    answer = (struct idempotency_answer){
-        .status = call->status, .body = mr_buf_view(kept), .location = call->location};
-    return idempotency_store(control, &key, now, &answer, &job->refusal);
+    return api_key_rule(call) == API_KEY_IN_JOB ? api_key_work(control, call)
+                                                : call->work(control, call);
 }
 
 static void job_done(struct control_job *job) {
@@ -497,6 +482,7 @@ void api_submit(struct api_call *call,
 /* ---- life ---- */
 
 mr_err api_init(struct api *api, struct snapshot *snapshot) {
+    api_key_assert_table();
     MR_TRY(auth_cache_new(AUTH_CACHE_ENTRIES, &api->cache));
     mr_err err = ingest_new(api, &api->ingest);
     if (mr_is_err(err)) {

@@ -48,6 +48,7 @@ struct api_call {
     char etag[CONTROL_ETAG_SIZE];
     mr_buf stored;    /* body kept under the Idempotency-Key where it is not `out`; len 0: `out` */
     bool is_repeated; /* the answer was found under the Idempotency-Key */
+    bool is_claimed;  /* the key is held until the answer is kept, or the call refused */
     /* the work */
     struct control_job job;
     mr_wall now; /* of the submission */
@@ -56,10 +57,19 @@ struct api_call {
     void *user;                           /* the handler's, in arena */
 };
 
-/* The body of a route's calls; 0: none is read. */
+/* What an Idempotency-Key does on a route (idempotency.c). Every POST with a token has a rule but
+ * events, whose ids are their keys, and tests. */
+enum api_key_rule {
+    API_KEY_IGNORED = 0,
+    API_KEY_IN_JOB,  /* the effect is the store's: the answer is kept in its transaction */
+    API_KEY_CLAIMED, /* the effect lies elsewhere: the key is claimed before, settled after */
+};
+
+/* One row per route. */
 struct api_handler {
-    size_t body_max;
+    size_t body_max; /* of a call's body; 0: none is read */
     void (*run)(struct api_call *call);
+    enum api_key_rule key_rule;
 };
 extern const struct api_handler api_handlers[AUTH_ROUTE_COUNT];
 
@@ -78,11 +88,24 @@ void api_refuse_memory(struct api_call *call);
 void api_call_hold(struct api_call *call);
 void api_call_release(struct api_call *call);
 
-/* Runs call->work on the control thread in a transaction, then `after` (or the answer) here. With
- * an Idempotency-Key on a POST, a repeated call gets the first answer. */
+/* Runs call->work on the control thread in a transaction, then `after` (or the answer) here. On
+ * routes of API_KEY_IN_JOB a call repeated with its Idempotency-Key gets the first answer. */
 void api_submit(struct api_call *call,
                 mr_err (*work)(struct control *control, struct api_call *call),
                 void (*after)(struct api_call *call));
+
+/* idempotency.c. The rule of the call's route, API_KEY_IGNORED where it came without a key. */
+enum api_key_rule api_key_rule(const struct api_call *call);
+/* Control thread: finds the first answer, or does the work and keeps its answer. */
+mr_err api_key_work(struct control *control, struct api_call *call);
+/* Claims the key, then runs the route's handler; a repeated call gets the first answer. */
+void api_key_claim(struct api_call *call);
+/* Keeps status, body and location under the claimed key, then answers. */
+void api_key_settle(struct api_call *call);
+/* Gives the claimed key back, because the call is being refused. */
+void api_key_release(struct api_call *call);
+/* Every POST that must have a rule has one. */
+void api_key_assert_table(void);
 
 /* Takes the query's parameters by name (decoded, in arena; absent where not sent). False: refused,
  * the call is answered: an unknown parameter (20001), one sent twice or a bad escape (20400), an

@@ -247,8 +247,26 @@ static mr_err signing_secret(struct control *control, struct api_call *call) {
     return mr_buf_printf(&call->stored, "{\"public_key\":\"%.*s\"}", MR_FMT(public_key));
 }
 
+/* No body, or an object without members. False: refused. */
+static bool take_nothing(struct api_call *call) {
+    json_tape tape;
+    json_tape_init(&tape, JSON_DEPTH_DEFAULT);
+    json_error error;
+    bool is_fine = call->body.len == 0;
+    if (!is_fine && (mr_is_err(json_tape_read(&tape, call->body, &error)) ||
+                     json_kind_of(json_root(&tape)) != JSON_OBJECT)) {
+        api_refuse(call, 400, 20400, "the body must be a JSON object");
+    } else if (!is_fine && json_count(json_root(&tape)) > 0) {
+        api_refuse(call, 400, 20001, "unknown member; none is known here");
+    } else {
+        is_fine = true;
+    }
+    json_tape_done(&tape);
+    return is_fine;
+}
+
 void api_destination_signing_secret(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0)) {
+    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0) && take_nothing(call)) {
         api_submit(call, signing_secret, NULL);
     }
 }

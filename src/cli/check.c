@@ -1,12 +1,13 @@
-/* `millrace check`: every checksum of journal, checkpoints and archive, and the conservation law by
- * counting all deliveries again. Nothing of the journal is changed; the data folder's lock is held
- * meanwhile, so that no server starts below.
+/* `millrace check`: every checksum of journal, checkpoints, archive and remembered ids, SQLite's
+ * check of control.db, and the conservation law by counting all deliveries again. Nothing is
+ * changed; the data folder's lock is held meanwhile, so that no server starts below.
  *
  * Exit codes: 0 sound, 1 findings, 2 cannot read, 4 in use or of a newer format. Findings are lines
  * of text, or with --json one object. */
 #include "cli/cli.h"
 
 #include "base/mem.h"
+#include "control/control.h"
 #include "json/write.h"
 #include "ledger/recount.h"
 #include "ledger/recover.h"
@@ -21,13 +22,15 @@
 #define OUTPUT_MAX      ((size_t)16 << 20)
 #define PROGRESS_MS     2000
 
-enum folder { FOLDER_JOURNAL = 0, FOLDER_CHECKPOINTS, FOLDER_ARCHIVE, FOLDERS };
+enum folder { FOLDER_JOURNAL = 0, FOLDER_CHECKPOINTS, FOLDER_ARCHIVE, FOLDER_DEDUPE, FOLDERS };
 
 struct check {
     const char *data;
     bool as_json;
     char paths[FOLDERS][PATH_SIZE];
     bool is_there[FOLDERS];
+    char control[PATH_SIZE];
+    bool has_control;
     os_file lock;
     struct journal *journal;
     struct archive *archive;
@@ -55,6 +58,8 @@ static const char *folder_of(enum recount_finding_kind kind) {
         return "checkpoints";
     case RECOUNT_ARCHIVE:
         return "archive";
+    case RECOUNT_DEDUPE:
+        return "dedupe";
     case RECOUNT_LAW:
     case RECOUNT_MISSING:
         break;
@@ -62,13 +67,22 @@ static const char *folder_of(enum recount_finding_kind kind) {
     return "";
 }
 
-static bool has_counts(enum recount_finding_kind kind) {
-    return kind == RECOUNT_LAW || kind == RECOUNT_TOTALS || kind == RECOUNT_CHECKPOINT;
+static bool has_counts(const struct recount_finding *finding) {
+    return finding->kind == RECOUNT_LAW || finding->kind == RECOUNT_TOTALS ||
+           (finding->kind == RECOUNT_CHECKPOINT && finding->file[0] == '\0');
+}
+
+/* Damage that costs the whole file. */
+static bool is_of_file(const struct recount_finding *finding) {
+    return finding->kind == RECOUNT_DEDUPE ||
+           (finding->kind == RECOUNT_CHECKPOINT && finding->file[0] != '\0');
 }
 
 static void print_finding(const struct recount_finding *finding) {
     printf("%s:", recount_finding_name(finding->kind));
-    if (finding->file[0] != '\0') {
+    if (is_of_file(finding)) {
+        printf(" %s/%s,", folder_of(finding->kind), finding->file);
+    } else if (finding->file[0] != '\0') {
         printf(" %s/%s at byte %llu,", folder_of(finding->kind), finding->file,
                (unsigned long long)finding->offset);
     }
@@ -79,19 +93,21 @@ static void print_finding(const struct recount_finding *finding) {
         printf(" destination number %u,", finding->destination);
     }
     printf(" %s", finding->what != NULL ? finding->what : "");
-    if (finding->kind == RECOUNT_CHECKPOINT && finding->pos == 0) {
-        printf(" in %s is damaged or cannot be read", folder_of(finding->kind));
-    }
-    if (has_counts(finding->kind) && finding->found != finding->expected) {
+    if (has_counts(finding) && finding->found != finding->expected) {
         printf(" is %llu and should be %llu", (unsigned long long)finding->found,
                (unsigned long long)finding->expected);
     }
     printf("\n");
 }
 
+/* A comma before all but the first; false: no memory. */
+static bool list_more(struct check *check) {
+    return check->list.len == 0 || mr_is_ok(mr_buf_byte(&check->list, ','));
+}
+
 static void list_finding(struct check *check, const struct recount_finding *finding) {
     json_out out;
-    if (check->findings > 1 && mr_is_err(mr_buf_byte(&check->list, ','))) {
+    if (!list_more(check)) {
         return;
     }
     json_out_init(&out, &check->list);
@@ -100,7 +116,9 @@ static void list_finding(struct check *check, const struct recount_finding *find
     if (finding->file[0] != '\0') {
         json_out_member_c(&out, "folder", folder_of(finding->kind));
         json_out_member_c(&out, "file", finding->file);
-        json_out_member_u64(&out, "offset", finding->offset);
+        if (!is_of_file(finding)) {
+            json_out_member_u64(&out, "offset", finding->offset);
+        }
     }
     if (finding->pos != 0) {
         json_out_member_u64(&out, "position", finding->pos);
@@ -109,7 +127,7 @@ static void list_finding(struct check *check, const struct recount_finding *find
         json_out_member_u64(&out, "destination_number", finding->destination);
     }
     json_out_member_c(&out, "what", finding->what);
-    if (has_counts(finding->kind)) {
+    if (has_counts(finding)) {
         json_out_member_u64(&out, "found", finding->found);
         json_out_member_u64(&out, "expected", finding->expected);
     }
@@ -128,6 +146,29 @@ static void on_finding(void *ctx, const struct recount_finding *finding) {
     } else {
         print_finding(finding);
     }
+}
+
+static void on_control_finding(void *ctx, const char *what) {
+    struct check *check = ctx;
+    check->findings++;
+    if (check->findings > FINDINGS_LISTED) {
+        return;
+    }
+    if (!check->as_json) {
+        printf("control: control.db, %s\n", what);
+        return;
+    }
+    json_out out;
+    if (!list_more(check)) {
+        return;
+    }
+    json_out_init(&out, &check->list);
+    json_out_object(&out);
+    json_out_member_c(&out, "kind", "control");
+    json_out_member_c(&out, "file", "control.db");
+    json_out_member_c(&out, "what", what);
+    json_out_end(&out);
+    mr_ignore(json_out_finish(&out), "the list is bounded far below the buffer");
 }
 
 static void on_progress(void *ctx, uint64_t done, uint64_t total) {
@@ -154,8 +195,7 @@ static bool is_folder(const char *path) {
 
 /* Paths, and which of the folders are there. */
 static int look(struct check *check) {
-    static const char *const names[FOLDERS] = {"journal", "checkpoints", "archive"};
-    char control[PATH_SIZE];
+    static const char *const names[FOLDERS] = {"journal", "checkpoints", "archive", "dedupe"};
     for (size_t i = 0; i < FOLDERS; i++) {
         int n = snprintf(check->paths[i], PATH_SIZE, "%s/%s", check->data, names[i]);
         if (n < 0 || n >= PATH_SIZE) {
@@ -164,10 +204,11 @@ static int look(struct check *check) {
         }
         check->is_there[i] = is_folder(check->paths[i]);
     }
-    snprintf(control, sizeof control, "%s/control.db", check->data);
+    snprintf(check->control, sizeof check->control, "%s/control.db", check->data);
     os_file file;
-    if (mr_is_ok(os_files_system.open(os_files_system.ctx, control, OS_OPEN_READ, &file))) {
+    if (mr_is_ok(os_files_system.open(os_files_system.ctx, check->control, OS_OPEN_READ, &file))) {
         os_files_system.close(os_files_system.ctx, file);
+        check->has_control = true;
     } else if (!check->is_there[FOLDER_JOURNAL]) {
         cli_problem("%s is no data folder, or cannot be read: it holds neither control.db nor "
                     "journal",
@@ -247,21 +288,27 @@ static int open_stores(struct check *check) {
 }
 
 static int recount(struct check *check) {
-    const struct recount_options options = {.journal = check->journal,
-                                            .files = &os_files_system,
-                                            .checkpoint_dir = check->is_there[FOLDER_CHECKPOINTS]
-                                                                  ? check->paths[FOLDER_CHECKPOINTS]
-                                                                  : NULL,
-                                            .archive = check->archive,
-                                            .on_finding = on_finding,
-                                            .on_progress = on_progress,
-                                            .ctx = check};
+    const struct recount_options options = {
+        .journal = check->journal,
+        .files = &os_files_system,
+        .checkpoint_dir =
+            check->is_there[FOLDER_CHECKPOINTS] ? check->paths[FOLDER_CHECKPOINTS] : NULL,
+        .archive = check->archive,
+        .dedupe_dir = check->is_there[FOLDER_DEDUPE] ? check->paths[FOLDER_DEDUPE] : NULL,
+        .on_finding = on_finding,
+        .on_progress = on_progress,
+        .ctx = check};
     mr_err err = recount_run(&options, &check->result);
     check->has_gap = mr_err_is(err, LEDGER_E_GAP);
     if (mr_is_err(err) && !check->has_gap) {
         return unreadable(check, "the journal", err);
     }
-    return check->has_gap || check->findings > 0 ? CLI_NO : CLI_OK;
+    return CLI_OK;
+}
+
+static int check_control(struct check *check) {
+    mr_err err = control_check(check->control, on_control_finding, check);
+    return mr_is_err(err) ? unreadable(check, "control.db", err) : CLI_OK;
 }
 
 /* ---- output ---- */
@@ -274,6 +321,12 @@ static void print_result(const struct check *check) {
     if (check->has_gap) {
         printf("the beginning of the journal was removed and it holds no totals to count from: "
                "checksums were verified, deliveries were not counted\n");
+    }
+    if (result->not_compared > 0) {
+        printf(
+            "a record cannot be read: %llu totals or checkpoints after it speak of more than can "
+            "be counted, and were not compared\n",
+            (unsigned long long)result->not_compared);
     }
     const struct record_counters *totals = &result->totals;
     printf("%llu records, %llu events, %llu destinations; deliveries: %llu created, %llu pending, "
@@ -309,6 +362,7 @@ static int print_json(const struct check *check) {
     json_out_member_u64(&out, "destinations", result->destinations);
     json_out_member_u64(&out, "totals_compared", result->totals_compared);
     json_out_member_u64(&out, "checkpoints_compared", result->checkpoints_compared);
+    json_out_member_u64(&out, "not_compared", result->not_compared);
     json_out_member_object(&out, "deliveries");
     json_out_member_u64(&out, "created", result->totals.created);
     json_out_member_u64(&out, "pending", result->totals.pending);
@@ -332,18 +386,22 @@ static int print_json(const struct check *check) {
 static int run(struct check *check) {
     int code = look(check);
     code = code == CLI_OK ? lock_folder(check) : code;
+    if (code == CLI_OK && check->has_control) {
+        code = check_control(check);
+    }
     if (code == CLI_OK && check->is_there[FOLDER_JOURNAL]) {
         code = open_stores(check);
         code = code == CLI_OK ? recount(check) : code;
     }
-    if (code == CLI_OK || code == CLI_NO) {
-        if (!check->as_json) {
-            print_result(check);
-        } else if (print_json(check) != CLI_OK) {
-            code = CLI_USAGE;
-        }
+    if (code != CLI_OK) {
+        return code;
     }
-    return code;
+    if (check->as_json) {
+        code = print_json(check);
+    } else {
+        print_result(check);
+    }
+    return code == CLI_OK && (check->has_gap || check->findings > 0) ? CLI_NO : code;
 }
 
 int cli_check(int argc, char **argv) {

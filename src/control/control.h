@@ -72,6 +72,11 @@ mr_err control_open(const struct control_options *options, struct control **ret_
 /* After control_join, or where no thread was started. NULL is fine. */
 void control_close(struct control *control);
 
+/* Looks the database at path over, read-only, while nobody has it open: SQLite's integrity check
+ * and the foreign keys. Each finding is text for people, valid during the call. MR_E_BUSY, MR_E_IO
+ * (it cannot be opened), MR_E_NOMEM. Blocks. */
+mr_err control_check(const char *path, void (*on_finding)(void *ctx, const char *what), void *ctx);
+
 /* The present snapshot with a reference for the caller. Any thread before the control thread
  * starts, later the control thread only: workers hold their own. */
 struct snapshot *control_snapshot(struct control *control);

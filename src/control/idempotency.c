@@ -3,13 +3,15 @@
  * The row is written in the transaction of the change whose answer it is, so either both are there
  * after a crash or neither. A key belongs to one client and one route; the body that came with it
  * is known by its SHA-256, and the same key with another body is refused rather than answered with
- * something the caller did not ask for. Expired rows go a few at a time with each new one, by the
- * index on their time. */
+ * something the caller did not ask for. A row without an answer (status 0) is a claim: its call is
+ * running, or broke off where nobody knows how far it came. Expired rows go a few at a time with
+ * each new one, by the index on their time. */
 #include "control/idempotency.h"
 
 #include "control/private.h"
 
 #define EXPIRED_PER_CALL 32
+#define STATUS_CLAIMED   0
 
 static mr_err check_key(mr_str key, struct refusal *ret_refusal) {
     bool is_fine = key.len >= 1 && key.len <= IDEMPOTENCY_KEY_MAX;
@@ -58,6 +60,15 @@ static mr_err find_inner(struct control *control, const struct idempotency_call 
         return refuse(ret_refusal, REFUSAL_INVALID_ACCOUNT,
                       "This Idempotency-Key was used with another request body.");
     }
+    if (*ret_found && answer->status == STATUS_CLAIMED) {
+        *ret_found = false;
+        mr_err err = refuse(ret_refusal, REFUSAL_INVALID_ACCOUNT,
+                            "The first call with this Idempotency-Key has begun and not ended. Ask "
+                            "again in a moment; if this stays, the server stopped meanwhile: look "
+                            "what became of it, and use another key.");
+        ret_refusal->retry_after_s = 1;
+        return err;
+    }
     return MR_OK;
 }
 
@@ -95,6 +106,38 @@ static mr_err store_inner(struct control *control, const struct idempotency_call
     query_text(&query, answer->location);
     query_i64(&query, mr_wall_ms(now) + IDEMPOTENCY_TTL_MS);
     return query_run(&query);
+}
+
+static mr_err claim_inner(struct control *control, const struct idempotency_call *call, mr_wall now,
+                          mr_arena *arena, bool *ret_found, struct idempotency_answer *answer,
+                          struct refusal *ret_refusal) {
+    static const struct idempotency_answer none = {.status = STATUS_CLAIMED, .body = {"", 0}};
+    MR_TRY(find_inner(control, call, now, arena, ret_found, answer, ret_refusal));
+    return *ret_found ? MR_OK : store_inner(control, call, now, &none, ret_refusal);
+}
+
+mr_err idempotency_claim(struct control *control, const struct idempotency_call *call, mr_wall now,
+                         mr_arena *arena, bool *ret_found, struct idempotency_answer *ret_answer,
+                         struct refusal *ret_refusal) {
+    MR_TRY(change_begin(control, ret_refusal));
+    return change_end(control,
+                      claim_inner(control, call, now, arena, ret_found, ret_answer, ret_refusal),
+                      ret_refusal);
+}
+
+static mr_err release_inner(struct control *control, const struct idempotency_call *call) {
+    struct query query =
+        query_begin(&control->store, "DELETE FROM idempotency WHERE account = ?1 AND client = ?2"
+                                     " AND route = ?3 AND key = ?4 AND status = ?5");
+    bind_call(&query, call);
+    query_i64(&query, STATUS_CLAIMED);
+    return query_run(&query);
+}
+
+mr_err idempotency_release(struct control *control, const struct idempotency_call *call,
+                           struct refusal *ret_refusal) {
+    MR_TRY(change_begin(control, ret_refusal));
+    return change_end(control, release_inner(control, call), ret_refusal);
 }
 
 mr_err idempotency_store(struct control *control, const struct idempotency_call *call, mr_wall now,

@@ -43,7 +43,8 @@ struct file {
     uint64_t live_bytes;
     uint32_t n_live;
     uint32_t n_readers;
-    bool is_gone; /* unlinked: close when the last reader leaves */
+    uint64_t damaged_at; /* the first damaged head that was passed over; 0: none */
+    bool is_gone;        /* unlinked: close when the last reader leaves */
 };
 
 struct entry {
@@ -475,6 +476,15 @@ struct archive_stats archive_stats(struct archive *archive) {
     return stats;
 }
 
+static void tell_damage(const struct file *file, uint64_t pos, uint64_t offset,
+                        void (*on_damage)(void *ctx, uint64_t pos, const char *file,
+                                          uint64_t offset),
+                        void *ctx) {
+    char name[NAME_LEN + 1];
+    (void)snprintf(name, sizeof name, PREFIX "%016llx", (unsigned long long)file->number);
+    on_damage(ctx, pos, name, offset);
+}
+
 mr_err archive_verify(struct archive *archive,
                       void (*on_damage)(void *ctx, uint64_t pos, const char *file, uint64_t offset),
                       void *ctx, uint64_t *ret_entries) {
@@ -482,15 +492,17 @@ mr_err archive_verify(struct archive *archive,
     mr_buf_init(&body, BODY_MAX + ENTRY_HEAD);
     mr_err err = MR_OK;
     size_t i = 0;
+    for (size_t f = 0; f < archive->n_files; f++) {
+        if (archive->files[f]->damaged_at != 0) {
+            tell_damage(archive->files[f], 0, archive->files[f]->damaged_at, on_damage, ctx);
+        }
+    }
     for (; i < archive->n && mr_is_ok(err); i++) {
         const struct entry *entry = &archive->entries[i];
-        char name[NAME_LEN + 1];
         mr_buf_reset(&body);
         err = read_entry(archive, entry, &body);
         if (mr_err_is(err, LEDGER_E_CORRUPT)) {
-            (void)snprintf(name, sizeof name, PREFIX "%016llx",
-                           (unsigned long long)entry->file->number);
-            on_damage(ctx, entry->pos, name, entry->offset);
+            tell_damage(entry->file, entry->pos, entry->offset, on_damage, ctx);
             err = MR_OK;
         }
     }
@@ -525,6 +537,7 @@ static mr_err scan_head(struct scan *scan, uint64_t offset, const uint8_t **ret_
 static mr_err index_file(struct archive *archive, struct scan *scan, struct file *file,
                          uint64_t size) {
     uint64_t offset = FILE_HEAD;
+    uint64_t passed = 0;
     while (offset + ENTRY_HEAD <= size) {
         const uint8_t *head;
         MR_TRY(scan_head(scan, offset, &head));
@@ -534,9 +547,13 @@ static mr_err index_file(struct archive *archive, struct scan *scan, struct file
         uint32_t len = mr_get_u32(head + 8);
         if (mr_get_u32(head + 16) != crc32c(0, head, 16) || len == 0 || len > BODY_MAX ||
             offset + ENTRY_HEAD + len > size) {
+            passed = passed == 0 ? offset : passed;
             offset += 8; /* a torn end, or damage: the next head lies on the grid */
             continue;
         }
+        /* A good entry behind it: that was no torn end. */
+        file->damaged_at = file->damaged_at == 0 ? passed : file->damaged_at;
+        passed = 0;
         MR_TRY(reserve_entry(archive));
         struct entry entry = {.pos = mr_get_u64(head), .offset = offset, .file = file, .len = len};
         offset += entry_bytes(len);

@@ -50,8 +50,8 @@ struct archive_stats {
 };
 struct archive_stats archive_stats(struct archive *archive);
 
-/* Reads every entry with its checksum: for `check`. each damaged one is told. Keeper's thread or
- * alone. */
+/* Reads every entry with its checksum: for `check`. Each damaged one is told; position 0: its head
+ * is damaged, so that nobody knows which event it was. Keeper's thread or alone. */
 mr_err archive_verify(struct archive *archive,
                       void (*on_damage)(void *ctx, uint64_t pos, const char *file, uint64_t offset),
                       void *ctx, uint64_t *ret_entries);

@@ -195,6 +195,11 @@ struct book_loaded {
 };
 mr_err book_load(const struct book_options *options, const struct os_files *files, const char *dir,
                  const uint8_t *store_id, struct book **ret_book, struct book_loaded *ret_loaded);
+/* Checks every checkpoint's checksums (sixteen at most; two are kept), for `check`: each damaged
+ * one is told by the name of its file. MR_E_IO, MR_E_NOMEM, LEDGER_E_NEWER, LEDGER_E_FOREIGN.
+ * Blocks. */
+mr_err book_verify(const struct os_files *files, const char *dir, const uint8_t *store_id,
+                   void (*on_damage)(void *ctx, const char *file), void *ctx);
 /* Of the checkpoint that the book was loaded from: 16 bytes; NULL: it was not loaded. */
 const uint8_t *book_store_id(const struct book *book);
 /* Reading must be possible from here after a crash: position of the older of the checkpoints kept;

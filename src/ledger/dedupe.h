@@ -31,6 +31,10 @@ struct dedupe_options {
  * range replayed where the journal still has it). Blocks. MR_E_NOMEM, MR_E_IO, LEDGER_E_NEWER,
  * LEDGER_E_FOREIGN. */
 mr_err dedupe_open(const struct dedupe_options *options, mr_wall now, struct dedupe **ret_dedupe);
+/* Checks every file's checksums and changes nothing, for `check`: each damaged one is told by its
+ * name. MR_E_IO, MR_E_NOMEM, LEDGER_E_NEWER, LEDGER_E_FOREIGN. Blocks. */
+mr_err dedupe_verify(const struct os_files *files, const char *dir, const uint8_t *store_id,
+                     void (*on_damage)(void *ctx, const char *file), void *ctx);
 /* NULL is fine. */
 void dedupe_close(struct dedupe *dedupe);
 

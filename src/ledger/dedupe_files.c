@@ -105,8 +105,8 @@ static void free_blocks(struct generation *generation) {
     generation->blocks_capacity = 0;
 }
 
-static bool path_of(const struct dedupe *dedupe, uint64_t pos, char out[static PATH_SIZE]) {
-    int n = snprintf(out, PATH_SIZE, "%s/" PREFIX "%016llx", dedupe->dir, (unsigned long long)pos);
+static bool path_of(const char *dir, uint64_t pos, char out[static PATH_SIZE]) {
+    int n = snprintf(out, PATH_SIZE, "%s/" PREFIX "%016llx", dir, (unsigned long long)pos);
     return n > 0 && (size_t)n < PATH_SIZE;
 }
 
@@ -121,7 +121,7 @@ static void generation_free(struct dedupe *dedupe, struct generation *generation
 void dedupe_drop_oldest(struct dedupe *dedupe) {
     struct generation *oldest = dedupe->generations[0];
     char path[PATH_SIZE];
-    if (oldest->is_stored && path_of(dedupe, oldest->first_pos, path)) {
+    if (oldest->is_stored && path_of(dedupe->dir, oldest->first_pos, path)) {
         mr_ignore(dedupe->options.files->unlink(dedupe->options.files->ctx, path),
                   "what is too old in a file is retired again after a start");
     }
@@ -192,7 +192,8 @@ static mr_err store(struct dedupe *dedupe, const struct generation *generation, 
     char path[PATH_SIZE];
     char temporary[PATH_SIZE];
     int n = snprintf(temporary, sizeof temporary, "%s/new", dedupe->dir);
-    if (n < 0 || (size_t)n >= sizeof temporary || !path_of(dedupe, generation->first_pos, path)) {
+    if (n < 0 || (size_t)n >= sizeof temporary ||
+        !path_of(dedupe->dir, generation->first_pos, path)) {
         return MR_ERR(MR_E_IO);
     }
     mr_ignore(files->unlink(files->ctx, temporary), "left by a crash, or not there");
@@ -275,7 +276,7 @@ static void on_name(void *arg, mr_str name) {
 }
 
 /* LEDGER_E_CORRUPT, LEDGER_E_NEWER, LEDGER_E_FOREIGN. */
-static mr_err check_file(const struct dedupe *dedupe, mr_str text, uint64_t first_pos) {
+static mr_err check_file(const uint8_t *store_id, mr_str text, uint64_t first_pos) {
     const char *at = text.ptr;
     if (text.len < DEDUPE_HEAD_BYTES || memcmp(at, MAGIC, 8) != 0 ||
         mr_get_u32(at + 60) != crc32c(0, at, 60)) {
@@ -284,7 +285,7 @@ static mr_err check_file(const struct dedupe *dedupe, mr_str text, uint64_t firs
     if (mr_get_u32(at + 8) > FORMAT) {
         return MR_ERR(LEDGER_E_NEWER);
     }
-    if (memcmp(at + 16, dedupe->store_id, 16) != 0) {
+    if (memcmp(at + 16, store_id, 16) != 0) {
         return MR_ERR(LEDGER_E_FOREIGN);
     }
     size_t n = mr_get_u32(at + 12);
@@ -328,7 +329,7 @@ static mr_err adopt(struct dedupe *dedupe, mr_str text, os_file file) {
 static mr_err load_file(struct dedupe *dedupe, uint64_t first_pos) {
     const struct os_files *files = dedupe->options.files;
     char path[PATH_SIZE];
-    if (!path_of(dedupe, first_pos, path)) {
+    if (!path_of(dedupe->dir, first_pos, path)) {
         return MR_ERR(MR_E_IO);
     }
     os_file file;
@@ -336,7 +337,7 @@ static mr_err load_file(struct dedupe *dedupe, uint64_t first_pos) {
     mr_str text;
     mr_err err = os_file_load(files, path, SIZE_MAX / 2, &text);
     if (mr_is_ok(err)) {
-        err = check_file(dedupe, text, first_pos);
+        err = check_file(dedupe->store_id, text, first_pos);
         if (mr_is_ok(err)) {
             err = adopt(dedupe, text, file);
         }
@@ -375,6 +376,31 @@ static mr_err load_files(struct dedupe *dedupe) {
     uint64_t last = dedupe->stored_end == 0 ? 0 : dedupe->stored_end - 1;
     if (dedupe->replay_from > last) {
         dedupe->replay_from = last;
+    }
+    return MR_OK;
+}
+
+mr_err dedupe_verify(const struct os_files *files, const char *dir, const uint8_t *store_id,
+                     void (*on_damage)(void *ctx, const char *file), void *ctx) {
+    struct found_files *found MR_AUTO_FREE = mr_calloc(1, sizeof *found);
+    if (found == NULL) {
+        return MR_ERR(MR_E_NOMEM);
+    }
+    MR_TRY(files->list(files->ctx, dir, on_name, found));
+    for (size_t i = 0; i < found->n; i++) {
+        char path[PATH_SIZE];
+        mr_str text;
+        if (!path_of(dir, found->pos[i], path)) {
+            return MR_ERR(MR_E_IO);
+        }
+        MR_TRY(os_file_load(files, path, SIZE_MAX / 2, &text));
+        mr_err err = check_file(store_id, text, found->pos[i]);
+        mr_free((void *)(uintptr_t)text.ptr);
+        if (mr_err_is(err, LEDGER_E_CORRUPT)) {
+            on_damage(ctx, strrchr(path, '/') + 1);
+        } else {
+            MR_TRY(err);
+        }
     }
     return MR_OK;
 }

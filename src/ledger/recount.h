@@ -16,6 +16,7 @@ enum recount_finding_kind {
     RECOUNT_TOTALS,     /* a TOTALS record says otherwise */
     RECOUNT_CHECKPOINT, /* the checkpoint says otherwise, or is damaged */
     RECOUNT_ARCHIVE,    /* a damaged entry */
+    RECOUNT_DEDUPE,     /* a damaged file of remembered ids */
     RECOUNT_MISSING,    /* an event that is still owed is neither in journal nor archive */
 };
 const char *recount_finding_name(enum recount_finding_kind kind);
@@ -32,6 +33,7 @@ struct recount_options {
     struct journal *journal; /* opened read_only (or idle) */
     const struct os_files *files;
     const char *checkpoint_dir; /* NULL: no checkpoints to compare */
+    const char *dedupe_dir;     /* NULL: none */
     const struct book *book;    /* NULL: none; else compared at its position in place of files */
     struct archive *archive;    /* NULL: none */
     void (*on_finding)(void *ctx, const struct recount_finding *finding);
@@ -44,6 +46,7 @@ struct recount_result {
     uint64_t base_pos; /* 0: counted from the store's beginning */
     uint64_t destinations;
     uint64_t totals_compared, checkpoints_compared;
+    uint64_t not_compared;         /* of both, because a record before them could not be read */
     struct record_counters totals; /* at the end */
 };
 /* Findings are no error. MR_E_IO, MR_E_NOMEM; LEDGER_E_GAP: the journal was trimmed and holds no

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "server/values.h"
 
 #include <stdio.h>
 #include <yaml.h>
@@ -61,17 +62,33 @@ static mr_err set_text(struct config *config, const struct row *row, mr_str text
     return MR_OK;
 }
 
+static void say_wrong(const struct row *row, mr_str text, const char *where, const char *what,
+                      struct config_error *ret_error) {
+    if (row->kind == CONFIG_SECRET) {
+        snprintf(ret_error->text, sizeof ret_error->text, "%s: %s", where, what);
+    } else {
+        snprintf(ret_error->text, sizeof ret_error->text, "%s: %s, is \"%.*s\"", where, what,
+                 MR_FMT(mr_str_slice(text, 0, 120)));
+    }
+}
+
 /* Parses text into row's field; MR_E_INVALID with what was expected in *ret_error, after `where`.
  */
 static mr_err set_value(struct config *config, const struct row *row, mr_str text,
                         const char *where, struct config_error *ret_error) {
     uint64_t number;
+    const char *wrong;
     switch (row->kind) {
     case CONFIG_TEXT:
     case CONFIG_SECRET:
     case CONFIG_LIST:
         if (text.len > 0 && memchr(text.ptr, '\0', text.len) != NULL) {
             snprintf(ret_error->text, sizeof ret_error->text, "%s: must not hold a NUL", where);
+            return MR_ERR(MR_E_INVALID);
+        }
+        wrong = value_wrong(row->key, text);
+        if (wrong != NULL) {
+            say_wrong(row, text, where, wrong, ret_error);
             return MR_ERR(MR_E_INVALID);
         }
         return set_text(config, row, text);
@@ -168,6 +185,17 @@ static mr_err yaml_scalar(struct yaml_state *state, const yaml_event_t *event) {
         return yaml_key(state, event);
     }
     if (state->in_list) {
+        const char *wrong = memchr(text.ptr, ',', text.len) != NULL ? "must not hold a comma"
+                            : memchr(text.ptr, '\0', text.len) != NULL
+                                ? "must not hold a NUL"
+                                : value_wrong(state->row->key, text);
+        if (text.len == 0 || wrong != NULL) {
+            char place[512];
+            snprintf(place, sizeof place, "%s:%zu: %s", state->path, line + 1, state->row->key);
+            say_wrong(state->row, text, place, text.len == 0 ? "must not be empty" : wrong,
+                      state->error);
+            return MR_ERR(MR_E_INVALID);
+        }
         if (state->list.len > 0) {
             MR_TRY(mr_buf_byte(&state->list, ','));
         }
@@ -197,11 +225,16 @@ static mr_err yaml_event(struct yaml_state *state, const yaml_event_t *event) {
         state->in_list = true;
         mr_buf_reset(&state->list);
         return MR_OK;
-    case YAML_SEQUENCE_END_EVENT:
+    case YAML_SEQUENCE_END_EVENT: {
+        char where[512];
+        snprintf(where, sizeof where, "%s:%zu: %s", state->path, line + 1, key);
         state->in_list = false;
-        MR_TRY(set_text(state->config, state->row, mr_buf_view(&state->list)));
+        /* Judged once more as a whole: how many there may be. */
+        MR_TRY(
+            set_value(state->config, state->row, mr_buf_view(&state->list), where, state->error));
         state->row = NULL;
         return MR_OK;
+    }
     case YAML_SCALAR_EVENT:
         return yaml_scalar(state, event);
     case YAML_ALIAS_EVENT:
@@ -321,15 +354,6 @@ mr_err config_check(const struct config *config, struct config_error *ret_error)
     const char *what = NULL;
     if ((config->tls_cert_file[0] == '\0') != (config->tls_key_file[0] == '\0')) {
         what = "tls_cert_file, tls_key_file: either both or none";
-    } else if (config->metrics_token[0] != '\0' && strlen(config->metrics_token) < 16) {
-        what = "metrics_token: must have at least 16 characters";
-    } else if (strcmp(config->log_level, "debug") != 0 && strcmp(config->log_level, "info") != 0 &&
-               strcmp(config->log_level, "warn") != 0 && strcmp(config->log_level, "error") != 0) {
-        what = "log_level: must be debug, info, warn or error";
-    } else if (config->public_url[0] != '\0' &&
-               !mr_str_starts(mr_str_c(config->public_url), MR_STR("http://")) &&
-               !mr_str_starts(mr_str_c(config->public_url), MR_STR("https://"))) {
-        what = "public_url: must start with https:// or http://";
     } else if (config->event_bytes_max > config->batch_bytes_max) {
         what = "event_bytes_max: must not be larger than batch_bytes_max";
     } else if (config->destination_in_flight_bytes_max > config->in_flight_bytes_max) {

@@ -262,6 +262,17 @@ test('lists are paged; wrong parameters are refused', async () => {
   wrong(await server.api('GET', '/v1/destinations?page_size=1&page_size=2'), 400, 20400);
 });
 
+test('a signing secret is made by an empty call alone', async () => {
+  const made = await server.destination('https://example.com/signing');
+  const target = `/v1/destinations/${made.id}/signing-secret`;
+  wrong(await server.api('POST', target, '{'), 400, 20400);
+  wrong(await server.api('POST', target, []), 400, 20400);
+  wrong(await server.api('POST', target, {a: 1}), 400, 20001);
+  wrong(await server.api('POST', target, 'x', {'content-type': 'text/plain'}), 415, 20415);
+  assert.equal((await server.api('POST', target, {})).status, 201);
+  assert.equal((await server.api('POST', target)).status, 201);
+});
+
 test('Idempotency-Key: the second call gets the first answer, without the secret', async () => {
   const headers = {'idempotency-key': 'k1'};
   const body = {Name: 'idem'};

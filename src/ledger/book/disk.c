@@ -607,6 +607,28 @@ static mr_err check_file(mr_str text, const uint8_t *store_id) {
     return MR_OK;
 }
 
+mr_err book_verify(const struct os_files *files, const char *dir, const uint8_t *store_id,
+                   void (*on_damage)(void *ctx, const char *file), void *ctx) {
+    struct newest newest;
+    MR_TRY(list_newest(files, dir, &newest));
+    for (size_t i = 0; i < newest.n && i < 16; i++) {
+        char path[PATH_SIZE];
+        mr_str text;
+        if (!path_of(path, dir, newest.pos[i])) {
+            return MR_ERR(MR_E_IO);
+        }
+        MR_TRY(os_file_load(files, path, SIZE_MAX / 2, &text));
+        mr_err err = check_file(text, store_id);
+        mr_free((void *)(uintptr_t)text.ptr);
+        if (mr_err_is(err, LEDGER_E_CORRUPT)) {
+            on_damage(ctx, strrchr(path, '/') + 1);
+        } else {
+            MR_TRY(err);
+        }
+    }
+    return MR_OK;
+}
+
 static mr_err decode_file(const struct book_options *options, mr_str text, const uint8_t *store_id,
                           struct book **ret_book, struct book_loaded *ret_loaded) {
     MR_TRY(check_file(text, store_id));

@@ -386,6 +386,39 @@ static void a_repeated_key_gets_the_first_answer(void **state) {
     fixture_done(&f);
 }
 
+static void a_claimed_key_is_refused_until_it_is_answered_or_released(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    const struct idempotency_call call = {
+        .account = f.account,
+        .client = 1,
+        .route = MR_STR("/v1/dead-letters/redrive"),
+        .key = MR_STR("k1"),
+        .request_body = MR_STR("{}"),
+    };
+    struct idempotency_answer found;
+    bool is_found = true;
+    mr_wall now = {1000 * MR_NS_PER_S};
+    assert_ok(idempotency_claim(f.control, &call, now, &f.arena, &is_found, &found, &f.refusal));
+    assert_false(is_found);
+    assert_refused(
+        &f, idempotency_claim(f.control, &call, now, &f.arena, &is_found, &found, &f.refusal),
+        20409, "has begun");
+    assert_int_equal(f.refusal.retry_after_s, 1);
+    assert_ok(idempotency_release(f.control, &call, &f.refusal));
+    assert_ok(idempotency_claim(f.control, &call, now, &f.arena, &is_found, &found, &f.refusal));
+    assert_false(is_found);
+    const struct idempotency_answer answer = {.status = 202, .body = MR_STR("{\"redriven\":1}")};
+    assert_ok(idempotency_store(f.control, &call, now, &answer, &f.refusal));
+    assert_ok(idempotency_release(f.control, &call, &f.refusal)); /* an answer is no claim */
+    assert_ok(idempotency_claim(f.control, &call, now, &f.arena, &is_found, &found, &f.refusal));
+    assert_true(is_found);
+    assert_int_equal(found.status, 202);
+    assert_text(found.body, "{\"redriven\":1}");
+    fixture_done(&f);
+}
+
 static void messages_are_cut_at_characters_and_printable(void **state) {
     (void)state;
     struct refusal refusal;
@@ -423,6 +456,7 @@ int main(void) {
         cmocka_unit_test(pages_and_etags_are_read_and_written),
         cmocka_unit_test(account_settings_reach_the_snapshot),
         cmocka_unit_test(a_repeated_key_gets_the_first_answer),
+        cmocka_unit_test(a_claimed_key_is_refused_until_it_is_answered_or_released),
         cmocka_unit_test(messages_are_cut_at_characters_and_printable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

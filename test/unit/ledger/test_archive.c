@@ -228,7 +228,8 @@ static void damage_costs_one_event_and_is_told(void **state) {
                 n_bad += mr_is_err(check(&rig, pos));
             }
             assert_true(n_bad <= (i == 0 ? 1U : 0U));
-            assert_true(n_damaged <= n_bad && entries + n_bad - n_damaged == 19);
+            /* A damaged head takes its entry out of the index, a damaged body leaves it there. */
+            assert_true(n_damaged == n_bad && (entries == 19 || (i == 0 && entries == 18)));
             assert_true(
                 mr_is_ok(files->open(files->ctx, "/a/arc-0000000000000001", OS_OPEN_WRITE, &file)));
         }

@@ -37,6 +37,18 @@ static void wrong_yaml_names_file_line_and_key(void **state) {
         {"listen: {a: b}\n", {"f.yaml:1", "listen", "mapping"}},
         {"a: [\n", {"f.yaml:", "", ""}},
         {"just text\n", {"f.yaml:1", "mapping", ""}},
+        {"\nlog_level: loud\n", {"f.yaml:2", "log_level", "\"loud\""}},
+        {"public_url: ftp://x\n", {"f.yaml:1", "public_url", "https://"}},
+        {"public_url: https://x/?a\n", {"f.yaml:1", "public_url", "query"}},
+        {"listen: localhost\n", {"f.yaml:1", "listen", "address and port"}},
+        {"metrics_listen: '1.2.3.4'\n", {"f.yaml:1", "metrics_listen", "address and port"}},
+        {"allow_networks: 10.0.0.1/8\n", {"f.yaml:1", "allow_networks", "CIDR"}},
+        {"allow_networks:\n- 10.0.0.0/8\n- nonsense\n", {"f.yaml:3", "allow_networks", "nonsense"}},
+        {"allow_networks: ['10.0.0.0/8,']\n", {"f.yaml:1", "allow_networks", "comma"}},
+        {"dataschema_aliases: [nowhere]\n", {"f.yaml:1", "dataschema_aliases", "base URLs"}},
+        {"egress_proxy: http://proxy\n", {"f.yaml:1", "egress_proxy", "host:port"}},
+        {"event_type_prefix: 'a b'\n", {"f.yaml:1", "event_type_prefix", "letters"}},
+        {"metrics_token: short\n", {"f.yaml:1", "metrics_token", "16 characters"}},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct config config;
@@ -101,9 +113,6 @@ static void unknown_variables_are_named(void **state) {
 static void relations_between_keys_are_checked(void **state) {
     (void)state;
     const char *const rows[][2] = {{"tls-cert-file", "a.pem"},
-                                   {"metrics-token", "short"},
-                                   {"log-level", "loud"},
-                                   {"public-url", "ftp://x"},
                                    {"destination-in-flight-bytes-max", "1073741824"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct config config;

@@ -1,0 +1,141 @@
+/* Settings that are texts, judged. See values.h. Nothing here looks at files or the network:
+ * whether a file is there is for `serve` to find, at the moment when it matters. */
+#include "server/values.h"
+
+#include "base/num.h"
+#include "net/address.h"
+#include "net/guard.h"
+#include "os/socket.h"
+
+#include <string.h>
+
+#define PUBLIC_URL_MAX 400
+
+static bool is_visible(mr_str text) {
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] <= ' ' || text.ptr[i] >= 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const char *wrong_address(mr_str text) {
+    char copy[128];
+    os_addr addr;
+    return mr_str_to_c(text, copy, sizeof copy) && mr_is_ok(os_addr_parse(mr_str_c(copy), &addr))
+               ? NULL
+               : "must be an address and port such as 127.0.0.1:8080";
+}
+
+static const char *wrong_networks(mr_str text) {
+    mr_str rest = text;
+    mr_str part;
+    size_t n = 0;
+    while (rest.len > 0 && mr_str_split(&rest, ',', &part)) {
+        struct net_cidr cidr;
+        if (mr_is_err(net_cidr_parse(mr_str_trim(part), &cidr))) {
+            return "must be CIDR blocks such as 10.0.0.0/8 (bits behind the prefix must be 0)";
+        }
+        n++;
+    }
+    return n <= NET_GUARD_ALLOW_MAX ? NULL : "must have at most 256 blocks";
+}
+
+/* A base URL, without query and fragment. */
+static bool is_base_url(mr_str text) {
+    size_t scheme = mr_str_starts(text, MR_STR("https://"))  ? 8
+                    : mr_str_starts(text, MR_STR("http://")) ? 7
+                                                             : 0;
+    return scheme > 0 && text.len > scheme && text.ptr[scheme] != '/' &&
+           text.len <= PUBLIC_URL_MAX && is_visible(text) &&
+           mr_str_find_byte(text, '?', 0) == SIZE_MAX && mr_str_find_byte(text, '#', 0) == SIZE_MAX;
+}
+
+static const char *wrong_public_url(mr_str text) {
+    return is_base_url(text) ? NULL
+                             : "must be a URL that begins with https:// or http://, without query "
+                               "and fragment, of at most 400 characters";
+}
+
+static const char *wrong_aliases(mr_str text) {
+    mr_str rest = text;
+    mr_str part;
+    size_t n = 0;
+    while (rest.len > 0 && mr_str_split(&rest, ',', &part)) {
+        if (!is_base_url(mr_str_trim(part))) {
+            return "must be base URLs such as https://events.example.com";
+        }
+        n++;
+    }
+    return n <= VALUES_ALIASES_MAX ? NULL : "must have at most 64 entries";
+}
+
+mr_str value_proxy(mr_str text) {
+    mr_str rest = mr_str_starts(text, MR_STR("http://")) ? mr_str_slice(text, 7, text.len) : text;
+    return mr_str_ends(rest, MR_STR("/")) ? mr_str_slice(rest, 0, rest.len - 1) : rest;
+}
+
+static const char *wrong_proxy(mr_str text) {
+    mr_str place = value_proxy(text);
+    size_t colon = SIZE_MAX;
+    for (size_t i = 0; i < place.len; i++) {
+        colon = place.ptr[i] == ':' ? i : colon;
+    }
+    uint64_t port;
+    bool is_fine =
+        colon != SIZE_MAX && colon > 0 && colon <= 253 && is_visible(place) &&
+        mr_str_find_byte(place, '/', 0) == SIZE_MAX &&
+        mr_str_find_byte(place, '@', 0) == SIZE_MAX &&
+        mr_is_ok(mr_u64_parse(mr_str_slice(place, colon + 1, place.len), 1, 65535, &port));
+    return is_fine ? NULL : "must be http://host:port";
+}
+
+static const char *wrong_prefix(mr_str text) {
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        bool is_fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '_' || (c == '.' && i > 0 && i + 1 < text.len);
+        if (!is_fine) {
+            return "must be letters, digits, hyphens and dots between them";
+        }
+    }
+    return text.len >= 1 && text.len <= 200 ? NULL : "must have 1 to 200 characters";
+}
+
+static const char *wrong_level(mr_str text) {
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (mr_str_eq(text, mr_str_c(names[i]))) {
+            return NULL;
+        }
+    }
+    return "must be debug, info, warn or error";
+}
+
+static const char *wrong_token(mr_str text) {
+    return text.len >= 16 && is_visible(text)
+               ? NULL
+               : "must have at least 16 characters, printable ASCII without spaces";
+}
+
+static const struct {
+    const char *key;
+    bool may_be_empty;
+    const char *(*wrong)(mr_str text);
+} judges[] = {
+    {"listen", false, wrong_address},       {"metrics_listen", true, wrong_address},
+    {"public_url", true, wrong_public_url}, {"allow_networks", true, wrong_networks},
+    {"egress_proxy", true, wrong_proxy},    {"dataschema_aliases", true, wrong_aliases},
+    {"log_level", false, wrong_level},      {"event_type_prefix", false, wrong_prefix},
+    {"metrics_token", true, wrong_token},
+};
+
+const char *value_wrong(const char *key, mr_str text) {
+    for (size_t i = 0; i < sizeof judges / sizeof judges[0]; i++) {
+        if (strcmp(judges[i].key, key) == 0) {
+            return text.len == 0 && judges[i].may_be_empty ? NULL : judges[i].wrong(text);
+        }
+    }
+    return NULL;
+}
