@@ -18,7 +18,7 @@ void api_schema_get(struct api_call *call) {
     uint64_t version = 0;
     mr_str name = api_percent_decode(&call->arena, call->params[0], false);
     const struct catalogue_schema *schema = NULL;
-    if (!mr_str_is_absent(name) &&
+    if (!mr_str_is_absent(name) && !mr_str_starts(call->params[1], MR_STR("0")) &&
         mr_is_ok(mr_u64_parse(call->params[1], 1, UINT32_MAX, &version))) {
         schema = catalogue_schema_find(call->api->catalogue, name, (uint32_t)version);
     }

@@ -28,24 +28,6 @@ static void count_outcome(struct shard *shard, const struct lane_record *record)
     }
 }
 
-static void publish_state(struct shard *shard, const struct shard_lane *owner, const char *status) {
-    if (!tail_is_read(shard->options.tail) || owner->destination == NULL) {
-        return;
-    }
-    mr_buf json;
-    mr_buf_init(&json, 512);
-    if (mr_is_ok(mr_buf_printf(&json, "{\"destination_id\":\"%s\",\"status\":\"%s\"}",
-                               owner->destination->object.id, status))) {
-        const struct tail_event event = {.name = "state",
-                                         .account = owner->destination->account,
-                                         .destinations = &owner->lane.destination,
-                                         .n_destinations = 1,
-                                         .json = mr_buf_view(&json)};
-        tail_publish(shard->options.tail, &event);
-    }
-    mr_buf_done(&json);
-}
-
 /* `failed` outlives a restart and a failed test, while a lane that never failed by itself has no
  * recovery to tell: the first delivery ends it. */
 static void end_failed(struct shard *shard, struct shard_lane *owner) {
@@ -54,7 +36,6 @@ static void end_failed(struct shard *shard, struct shard_lane *owner) {
         owner->asked_active = true;
         shard->options.on_status(shard->options.status_ctx, owner->lane.destination, MODEL_ACTIVE,
                                  MODEL_DISABLED_BY_NOBODY);
-        publish_state(shard, owner, "active");
     }
 }
 
@@ -78,24 +59,20 @@ void shard_on_notice(void *ctx, struct lane *lane, const struct lane_notice *not
         mr_info(o->log, "destination_recovered", mr_kv_c("destination", id));
         mr_metric_add(o->metrics, MR_METRIC_DESTINATIONS_FAILED, -1);
         o->on_status(o->status_ctx, lane->destination, MODEL_ACTIVE, MODEL_DISABLED_BY_NOBODY);
-        publish_state(shard, owner, "active");
         break;
     case LANE_NOTICE_FAILED:
         mr_warn(o->log, "destination_failing", mr_kv_c("destination", id));
         mr_metric_add(o->metrics, MR_METRIC_DESTINATIONS_FAILED, 1);
         o->on_status(o->status_ctx, lane->destination, MODEL_FAILED, MODEL_DISABLED_BY_NOBODY);
-        publish_state(shard, owner, "failed");
         break;
     case LANE_NOTICE_DISABLE_GONE:
         mr_warn(o->log, "destination_disabled", mr_kv_c("destination", id), mr_kv_c("why", "410"));
         o->on_status(o->status_ctx, lane->destination, MODEL_DISABLED, MODEL_DISABLED_BY_GONE);
-        publish_state(shard, owner, "disabled");
         break;
     case LANE_NOTICE_DISABLE_FAILING:
         mr_warn(o->log, "destination_disabled", mr_kv_c("destination", id),
                 mr_kv_c("why", "five days of failure"));
         o->on_status(o->status_ctx, lane->destination, MODEL_DISABLED, MODEL_DISABLED_BY_FAILURE);
-        publish_state(shard, owner, "disabled");
         break;
     case LANE_NOTICE_WARN:
         mr_warn(o->log, "destination_soon_disabled", mr_kv_c("destination", id),

@@ -219,10 +219,34 @@ uint32_t shard_highest_number(struct snapshot *snapshot) {
     return highest;
 }
 
-static void adopt_one(struct shard *shard, uint32_t number) {
+/* The live view learns of each change of status where it takes effect, whoever made it. */
+static void publish_state(struct shard *shard, const struct snapshot *old, uint32_t number) {
+    const struct model_destination *before = snapshot_destination(old, number);
+    const struct model_destination *now = snapshot_destination(shard->snapshot, number);
+    if (!tail_is_read(shard->options.tail) || before == NULL || now == NULL ||
+        before->status == now->status ||
+        shard_owner(number, shard->options.n_workers) != shard->options.index) {
+        return;
+    }
+    mr_buf json;
+    mr_buf_init(&json, 512);
+    if (mr_is_ok(mr_buf_printf(&json, "{\"destination_id\":\"%s\",\"status\":\"%.*s\"}",
+                               now->object.id, MR_FMT(model_status_name(now->status))))) {
+        const struct tail_event event = {.name = "state",
+                                         .account = now->account,
+                                         .destinations = &number,
+                                         .n_destinations = 1,
+                                         .json = mr_buf_view(&json)};
+        tail_publish(shard->options.tail, &event);
+    }
+    mr_buf_done(&json);
+}
+
+static void adopt_one(struct shard *shard, const struct snapshot *old, uint32_t number) {
     if (number > shard->number_max) {
         shard->number_max = number;
     }
+    publish_state(shard, old, number);
     struct shard_lane *owner = shard_find_lane(shard, number);
     if (owner == NULL) {
         return;
@@ -255,7 +279,7 @@ void shard_adopt(struct shard *shard, struct snapshot *snapshot, const uint32_t 
     struct snapshot *old = shard->snapshot;
     shard->snapshot = snapshot_ref(snapshot);
     for (size_t i = 0; i < n; i++) {
-        adopt_one(shard, destinations[i]);
+        adopt_one(shard, old, destinations[i]);
     }
     if (secrets_changed) {
         shard_recall_unsent(shard);

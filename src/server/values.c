@@ -71,7 +71,7 @@ static const char *wrong_aliases(mr_str text) {
     return n <= VALUES_ALIASES_MAX ? NULL : "must have at most 64 entries";
 }
 
-mr_str value_proxy(mr_str text) {
+static mr_str value_proxy(mr_str text) {
     mr_str rest = mr_str_starts(text, MR_STR("http://")) ? mr_str_slice(text, 7, text.len) : text;
     return mr_str_ends(rest, MR_STR("/")) ? mr_str_slice(rest, 0, rest.len - 1) : rest;
 }

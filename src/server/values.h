@@ -12,7 +12,5 @@
  * list, text is all its items with commas between. The default "" is right where a setting has one.
  */
 const char *value_wrong(const char *key, mr_str text);
-/* "http://host:port/" without scheme and slash. */
-mr_str value_proxy(mr_str text);
 
 #endif

@@ -94,15 +94,14 @@ static mr_err init_network(struct worker *worker) {
     MR_TRY(net_names_new(&worker->loop, NULL, &worker->names));
     MR_TRY(crypto_hasher_new(&worker->hasher));
     uint64_t share = config->out_connections_max / program->n_workers;
-    const struct http_client_opts opts = {.loop = &worker->loop,
-                                          .guard = worker->guard,
-                                          .names = worker->names,
-                                          .metrics = &worker->metrics,
-                                          .log = &program->log,
-                                          .connections_max = (uint32_t)(share > 4 ? share : 4),
-                                          .proxy = config->egress_proxy[0] != '\0'
-                                                       ? value_proxy(mr_str_c(config->egress_proxy))
-                                                       : MR_STR_NONE};
+    const struct http_client_opts opts = {
+        .loop = &worker->loop,
+        .guard = worker->guard,
+        .names = worker->names,
+        .metrics = &worker->metrics,
+        .log = &program->log,
+        .connections_max = (uint32_t)(share > 4 ? share : 4),
+        .proxy = config->egress_proxy[0] != '\0' ? mr_str_c(config->egress_proxy) : MR_STR_NONE};
     MR_TRY(http_client_new(&opts, &worker->client));
     worker->sink = (struct sink_env){.client = worker->client,
                                      .hasher = worker->hasher,

@@ -77,6 +77,7 @@ test('a known type gets the latest dataschema, absolute', async () => {
   assert.equal(got.dataschema, `${server.url}/schemas/SuperSim.ConnectionEvent/2`);
   assert.match(got.time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}\+00:00$/);
   const schema = await server.request('GET', '/schemas/SuperSim.ConnectionEvent/2');
+  assert.equal((await server.request('GET', '/schemas/SuperSim.ConnectionEvent/02')).status, 404);
   assert.equal(schema.status, 200);
   assert.equal(schema.headers['content-type'], 'application/schema+json');
   assert.match(schema.headers['cache-control'], /immutable/);
@@ -410,6 +411,33 @@ test('the live view tells accepted and attempted events', async () => {
   assert.deepEqual(data.attempt.events, [sent.id]);
   assert.equal(data.attempt.status, 200);
   assert.equal(data.attempt.outcome, 'delivered');
+});
+
+test('the live view tells each change of status once, whoever makes it', async () => {
+  const {path, type, destination} = await stream();
+  const response = await fetch(`${server.url}/v1/tail?destination_id=${destination.id}`,
+    {headers: {authorization: `Bearer ${server.token}`}});
+  const reader = response.body.getReader();
+  const set = async (status) => {
+    const answer = await server.api('PATCH', `/v1/destinations/${destination.id}`, {status});
+    assert.equal(answer.status, 200, answer.text);
+  };
+  await set('disabled');
+  await set('active');
+  receiver.modes.set(path, 410);
+  assert.equal((await server.publish(event({type}))).status, 202);
+  const states = [];
+  let text = '';
+  while (states.length < 3) {
+    const {value, done} = await reader.read();
+    assert.ok(!done);
+    text += Buffer.from(value).toString();
+    states.splice(0, states.length, ...[...text.matchAll(/event: state\ndata: (.*)\n\n/g)]
+      .map(([, json]) => JSON.parse(json)));
+  }
+  await reader.cancel();
+  assert.deepEqual(states, ['disabled', 'active', 'disabled']
+    .map((status) => ({destination_id: destination.id, status})));
 });
 
 test('no secret stands in the log or in the files of the store', () => {
