@@ -48,8 +48,8 @@ struct writer {
     mr_mono witness_due;
     mr_mono retry_at; /* no group before this: there is no space */
     struct pace pace;
-    uint64_t n_arrived; /* ingest records taken in since pace was told */
-    bool needs_witness; /* something was appended since the last one */
+    uint64_t units_arrived, records_arrived; /* of ingest, since pace was told */
+    bool needs_witness;                      /* something was appended since the last one */
     bool is_failed;
 };
 

@@ -11,17 +11,17 @@
 
 /* Zero it to begin. */
 struct pace {
-    mr_mono since;       /* begin of the window being counted */
-    uint64_t n;          /* ingest records that came in it */
-    uint64_t per_second; /* in the last whole window; 0: not busy */
-    int64_t sync_ns;     /* smoothed length of a sync */
+    mr_mono since;           /* begin of the window being counted */
+    uint64_t n;              /* ingest records that came in it */
+    uint64_t per_second;     /* in the last whole window; 0: not busy */
+    uint64_t units, records; /* of ingest that came since the group before was begun */
 };
 
-/* So many ingest records came until now. */
-void pace_on_records(struct pace *pace, uint64_t n, mr_mono now);
-void pace_on_sync(struct pace *pace, int64_t took_ns);
-/* How long the next sync may wait for more, with so much queued already: 0 while fewer than four
- * records come during a sync, or where enough is there; at most 500 us. */
+/* So much of ingest came since the last call. */
+void pace_on_arrivals(struct pace *pace, uint64_t units, uint64_t records, mr_mono now);
+/* How long the next sync may wait for more, with so much queued already: 0 while little comes
+ * during a sync (fewer than 16 calls and fewer than 200 records), or where enough is there; at most
+ * 500 us. */
 int64_t pace_wait_ns(const struct pace *pace, uint64_t queued_records, uint64_t queued_bytes);
 
 #endif

@@ -219,7 +219,6 @@ void writer_commit(struct writer *writer) {
     uint64_t took = (uint64_t)mr_mono_diff_ns(read_clock(writer), before);
     count(&writer->n_syncs, 1);
     count(&writer->sync_ns_total, took);
-    pace_on_sync(&writer->pace, (int64_t)took);
     if (took > atomic_load_explicit(&writer->sync_ns_max, memory_order_relaxed)) {
         atomic_store_explicit(&writer->sync_ns_max, took, memory_order_relaxed);
     }
@@ -259,7 +258,9 @@ static void take_in(struct writer *writer, struct mail *mail) {
             bool sound = unit->n_records > 0 && unit->n_records <= JOURNAL_UNIT_RECORDS_MAX &&
                          unit->bytes <= writer->unit_bytes_max;
             if (sound) {
-                writer->n_arrived += unit->klass == JOURNAL_INGEST ? unit->n_records : 0;
+                bool is_ingest = unit->klass == JOURNAL_INGEST;
+                writer->units_arrived += is_ingest;
+                writer->records_arrived += is_ingest ? unit->n_records : 0;
                 list_push(&writer->queue, unit);
             } else {
                 writer_answer(writer, unit, JOURNAL_RESULT_LIMIT);
@@ -332,8 +333,9 @@ static void hold(struct writer *writer) {
         return;
     }
     struct writer_queue queued = writer_queue(writer);
-    pace_on_records(&writer->pace, writer->n_arrived, os_mono_now());
-    writer->n_arrived = 0;
+    pace_on_arrivals(&writer->pace, writer->units_arrived, writer->records_arrived, os_mono_now());
+    writer->units_arrived = 0;
+    writer->records_arrived = 0;
     int64_t wait_ns = pace_wait_ns(&writer->pace, queued.records, queued.bytes);
     if (wait_ns > 0) {
         os_pause_ns(wait_ns);
