@@ -14,7 +14,6 @@
 #include "event/event.h"
 #include "http/server.h"
 #include "ledger/keeper.h"
-#include "model/catalogue.h"
 
 struct ingest;
 
@@ -39,7 +38,6 @@ struct api {
     const struct sink_env *sink; /* of this worker, for tests */
     struct test_limits *test_limits;
     struct tail *tail;
-    const struct catalogue *catalogue;
     struct writer *writer;
     struct rate_table *rates; /* of all workers */
     struct siphash_key store_key;

@@ -356,7 +356,7 @@ static bool take_test_type(struct api_call *call, const struct catalogue_type **
         } else if (mr_is_err(json_string(type, &call->arena, &name))) {
             api_refuse(call, 400, 20400, "event_type must be a string");
         } else {
-            *ret_type = catalogue_type_find(call->api->catalogue, name);
+            *ret_type = catalogue_type_find(snapshot_catalogue(call->api->snapshot), name);
             ok = *ret_type != NULL;
             if (!ok) {
                 api_refuse(call, 400, 31003, "event_type is not in the catalogue");

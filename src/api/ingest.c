@@ -337,7 +337,9 @@ static mr_err match_event(struct ingest *ingest, const struct model_account *acc
         return MR_OK;
     }
     const struct catalogue_type *type =
-        resolution->type_known ? catalogue_type_find(ingest->api->catalogue, event->type) : NULL;
+        resolution->type_known
+            ? catalogue_type_find(snapshot_catalogue(ingest->api->snapshot), event->type)
+            : NULL;
     const struct route_event route = {.account = account->object.number,
                                       .version = (uint16_t)resolution->version,
                                       .type = event->type,
@@ -411,7 +413,8 @@ static mr_err encode_batch(struct ticket *ticket, struct event_batch *batch,
                            const struct model_account *account) {
     struct ingest *ingest = ticket->ingest;
     const struct api *api = ingest->api;
-    const struct event_catalogue catalogue = catalogue_for_events(api->catalogue);
+    const struct event_catalogue catalogue =
+        catalogue_for_events(snapshot_catalogue(api->snapshot));
     const struct event_place place = {.received = loop_wall(api->loop),
                                       .public_url = api->public_url,
                                       .aliases = api->aliases,

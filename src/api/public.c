@@ -20,7 +20,8 @@ void api_schema_get(struct api_call *call) {
     const struct catalogue_schema *schema = NULL;
     if (!mr_str_is_absent(name) && !mr_str_starts(call->params[1], MR_STR("0")) &&
         mr_is_ok(mr_u64_parse(call->params[1], 1, UINT32_MAX, &version))) {
-        schema = catalogue_schema_find(call->api->catalogue, name, (uint32_t)version);
+        schema =
+            catalogue_schema_find(snapshot_catalogue(call->api->snapshot), name, (uint32_t)version);
     }
     if (schema == NULL) {
         api_refuse(call, 404, 20404, "there is no such schema version");

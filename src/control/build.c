@@ -7,7 +7,8 @@
  *
  * A snapshot is made from the rows, never from what the change had in its hands: what workers see
  * is what a restart would load. Destinations, rules and clients are replaced one by one; an account
- * is rebuilt, with its route index, once per snapshot however many of its rules changed.
+ * is rebuilt, with its route index, once per snapshot however many of its rules changed; so is the
+ * catalogue, which shares with the one before all schema versions that were there.
  *
  * When memory runs out while building, the old snapshot stays and the list is kept: the commit is
  * on disk, and the next try publishes it. */
@@ -258,10 +259,11 @@ static mr_err load_object(struct control *control, enum model_kind kind, uint32_
     case MODEL_CLIENT:
         return client_load(control, number, ret_object);
     case MODEL_ACCOUNT:
+    case MODEL_CATALOGUE:
     case MODEL_KIND_COUNT:
         break;
     }
-    MR_ASSERT(false && "accounts are rebuilt, not loaded");
+    MR_ASSERT(false && "accounts and the catalogue are rebuilt, not loaded");
 }
 
 /* Counted here and not in the row: it is compared within one run of the program only. */
@@ -311,11 +313,21 @@ static void remove_repeats(struct changes *changes) {
     changes->len = kept;
 }
 
+static mr_err put_catalogue(struct control *control, struct snapshot_builder *builder) {
+    struct catalogue *catalogue = NULL;
+    MR_TRY(catalogue_load(control, snapshot_catalogue(snapshot_of_builder(builder)), &catalogue));
+    snapshot_set_catalogue(builder, catalogue);
+    catalogue_unref(catalogue);
+    return MR_OK;
+}
+
 /* Objects first, then the accounts, whose indexes are made of the new rules. */
 static mr_err apply(struct control *control, struct snapshot_builder *builder,
                     const struct changes *changes) {
     for (size_t i = 0; i < changes->len; i++) {
-        if (changes->list[i].kind != MODEL_ACCOUNT) {
+        if (changes->list[i].kind == MODEL_CATALOGUE) {
+            MR_TRY(put_catalogue(control, builder));
+        } else if (changes->list[i].kind != MODEL_ACCOUNT) {
             MR_TRY(put_object(control, builder, changes->list[i]));
         }
     }
@@ -369,14 +381,17 @@ mr_err snapshot_load(struct control *control) {
     struct snapshot_builder *builder = NULL;
     MR_TRY(snapshot_build(NULL, &builder));
     snapshot_set_keyring(builder, control->keyring);
-    /* A transaction, so that all four are read from one state. */
+    /* A transaction, so that all are read from one state. */
     mr_err err = store_begin(&control->store);
     if (mr_is_err(err)) {
         snapshot_abandon(builder);
         return err;
     }
     control->pending.len = 0;
-    err = mark_all(control, "SELECT number FROM clients", MODEL_CLIENT);
+    err = change_mark(control, MODEL_CATALOGUE, 0);
+    if (mr_is_ok(err)) {
+        err = mark_all(control, "SELECT number FROM clients", MODEL_CLIENT);
+    }
     if (mr_is_ok(err)) {
         err = mark_all(control, "SELECT number FROM destinations WHERE deleted_ms IS NULL",
                        MODEL_DESTINATION);

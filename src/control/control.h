@@ -39,7 +39,7 @@ struct control_options {
      */
     enum control_url_verdict (*judge_url)(void *ctx, mr_str url, char reason[CONTROL_REASON_SIZE]);
     void *judge_ctx;
-    const struct catalogue *catalogue; /* rules are judged by it; NULL: every type is unknown */
+    mr_str event_type_prefix; /* of the shipped event types; absent: the default */
     uint32_t
         account_events_per_second; /* default of accounts without a limit of their own; 0: none */
     const struct mr_log *log;      /* may be NULL */

@@ -93,6 +93,12 @@ mr_err destination_load(struct control *control, uint32_t number, struct model_o
 mr_err rule_load(struct control *control, uint32_t number, struct model_object **ret_object);
 mr_err client_load(struct control *control, uint32_t number, struct model_object **ret_object);
 
+/* ---- the event catalogue: catalogue/load.c ---- */
+/* The whole catalogue from what is shipped and the rows; what base (may be NULL) has compiled is
+ * shared with it. One reference. */
+mr_err catalogue_load(struct control *control, struct catalogue *base,
+                      struct catalogue **ret_catalogue);
+
 /* ---- keys: clients.c ---- */
 /* Makes a signing key that signs from now; inside a change. */
 mr_err signing_key_make(struct control *control, mr_wall now);

@@ -92,9 +92,8 @@ static mr_err read_stored_types(mr_str json, mr_arena *arena,
 /* The catalogue's word on a type that it has. */
 static mr_err judge_type(struct control *control, const struct model_rule_type *type,
                          struct refusal *ret_refusal) {
-    const struct catalogue *catalogue = control->options.catalogue;
     const struct catalogue_type *known =
-        catalogue == NULL ? NULL : catalogue_type_find(catalogue, type->type);
+        catalogue_type_find(snapshot_catalogue(control->snapshot), type->type);
     if (known != NULL && type->schema_version > known->latest) {
         return refuse(ret_refusal, REFUSAL_RULE,
                       "event_types: the schema of %.*s has no version %u; the latest is %u.",
@@ -176,10 +175,10 @@ static mr_err find_destination(struct control *control, uint32_t account, struct
 
 static mr_err parse_group(struct control *control, json_value root, mr_arena *arena,
                           struct draft *draft, struct refusal *ret_refusal) {
-    const struct catalogue *catalogue = control->options.catalogue;
+    const struct catalogue *catalogue = snapshot_catalogue(control->snapshot);
     MR_TRY(body_text(root, &place, "product_group", 1, 255, false, arena, &draft->product_group,
                      ret_refusal));
-    if (!mr_str_is_absent(draft->product_group) && catalogue != NULL &&
+    if (!mr_str_is_absent(draft->product_group) &&
         !catalogue_has_product_group(catalogue, draft->product_group)) {
         return refuse(ret_refusal, REFUSAL_RULE,
                       "product_group: the catalogue has no product group %.*s.",

@@ -1,152 +1,181 @@
-/* The catalogue: the shipped rows with their whole names worked out and their examples in the
- * installation's prefix, in one arena. Types are looked up by a hash of the name in a table of four
- * times as many places, since every event accepted asks for its type; schemas, which only answers
- * and checks of `dataschema` ask for, by walking the rows. Nothing changes while the program
- * runs. */
+/* Reading the catalogue.
+ *
+ * Every event accepted asks for its type and its schema version: types and schemas are found by a
+ * hash of the name, a version by its number, since versions of a schema lie one after the other
+ * without gaps. Nothing here changes anything but reference counts. */
 #include "model/catalogue.h"
 
 #include "base/mem.h"
-#include "event/shipped.h"
+#include "base/num.h"
+#include "model/catalogue_parts.h"
 
-#define PLACES   32u
-#define SEED     UINT64_C(0x6d696c6c72616365)
-#define TEXT_MAX ((size_t)1 << 20)
-_Static_assert(PLACES >= 4 * SHIPPED_TYPES_LEN, "most places stay free");
+/* ---- tables ---- */
 
-struct catalogue {
-    mr_arena arena; /* of names and examples */
-    struct catalogue_type types[SHIPPED_TYPES_LEN];
-    struct catalogue_schema schemas[SHIPPED_SCHEMAS_LEN];
-    uint8_t places[PLACES]; /* index of a type + 1; 0: free */
-};
+static uint32_t hash_of(mr_str name) {
+    return (uint32_t)mr_str_hash(name, CATALOGUE_SEED);
+}
 
-static uint32_t latest_of(mr_str schema) {
-    uint32_t latest = 0;
-    for (size_t i = 0; i < SHIPPED_SCHEMAS_LEN; i++) {
-        const struct shipped_schema *row = shipped_schema_at(i);
-        if (mr_str_eq(row->name, schema) && row->version > latest) {
-            latest = row->version;
+/* The first place at or behind the name's own that is free or of its hash, from place `at` on. */
+static const struct catalogue_place *probe(const struct catalogue_table *table, uint32_t hash,
+                                           uint32_t *at) {
+    const struct catalogue_place *place = &table->places[*at & (table->n_places - 1)];
+    while (place->item != 0 && place->hash != hash) {
+        *at += 1;
+        place = &table->places[*at & (table->n_places - 1)];
+    }
+    return place;
+}
+
+struct catalogue_line *catalogue_line_find(const struct catalogue *catalogue, mr_str name) {
+    if (catalogue == NULL || catalogue->lines_by_name.n_places == 0) {
+        return NULL;
+    }
+    uint32_t hash = hash_of(name);
+    uint32_t at = hash;
+    for (;; at++) {
+        const struct catalogue_place *place = probe(&catalogue->lines_by_name, hash, &at);
+        if (place->item == 0) {
+            return NULL;
         }
-    }
-    return latest;
-}
-
-/* Moves what scratch holds into the arena and empties it. */
-static mr_err keep(struct catalogue *catalogue, mr_err err, mr_buf *scratch, mr_str *ret_text) {
-    if (mr_is_ok(err)) {
-        *ret_text = mr_arena_str(&catalogue->arena, mr_buf_view(scratch));
-        err = mr_str_is_absent(*ret_text) ? MR_ERR(MR_E_NOMEM) : MR_OK;
-    }
-    mr_buf_reset(scratch);
-    return err;
-}
-
-static mr_err type_init(struct catalogue *catalogue, size_t index, mr_str prefix, mr_buf *scratch) {
-    const struct shipped_type *row = shipped_type_at(index);
-    struct catalogue_type *type = &catalogue->types[index];
-    *type = (struct catalogue_type){
-        .product = row->product,
-        .product_group = row->product_group,
-        .description = row->description,
-        .status = row->status,
-        .schema = row->schema,
-        .latest = latest_of(row->schema),
-    };
-    MR_TRY(keep(catalogue, shipped_type_name(row, prefix, scratch), scratch, &type->name));
-    MR_TRY(
-        keep(catalogue, shipped_example(row->example, prefix, scratch), scratch, &type->example));
-    size_t at = (size_t)mr_str_hash(type->name, SEED) % PLACES;
-    while (catalogue->places[at] != 0) {
-        at = (at + 1) % PLACES;
-    }
-    catalogue->places[at] = (uint8_t)(index + 1);
-    return MR_OK;
-}
-
-static mr_err schema_init(struct catalogue *catalogue, size_t index, mr_str prefix,
-                          mr_buf *scratch) {
-    const struct shipped_schema *row = shipped_schema_at(index);
-    struct catalogue_schema *schema = &catalogue->schemas[index];
-    *schema = (struct catalogue_schema){
-        .name = row->name,
-        .version = row->version,
-        .document = row->document,
-    };
-    return keep(catalogue, shipped_example(row->example, prefix, scratch), scratch,
-                &schema->example);
-}
-
-mr_err catalogue_new(mr_str prefix, struct catalogue **ret_catalogue) {
-    struct catalogue *catalogue = MR_NEW(struct catalogue);
-    if (catalogue == NULL) {
-        return MR_ERR(MR_E_NOMEM);
-    }
-    mr_arena_init(&catalogue->arena, TEXT_MAX);
-    mr_buf scratch;
-    mr_buf_init(&scratch, TEXT_MAX);
-    mr_err err = MR_OK;
-    for (size_t i = 0; i < SHIPPED_TYPES_LEN && mr_is_ok(err); i++) {
-        err = type_init(catalogue, i, prefix, &scratch);
-    }
-    for (size_t i = 0; i < SHIPPED_SCHEMAS_LEN && mr_is_ok(err); i++) {
-        err = schema_init(catalogue, i, prefix, &scratch);
-    }
-    mr_buf_done(&scratch);
-    if (mr_is_err(err)) {
-        catalogue_free(catalogue);
-        return err;
-    }
-    *ret_catalogue = catalogue;
-    return MR_OK;
-}
-
-void catalogue_free(struct catalogue *catalogue) {
-    if (catalogue != NULL) {
-        mr_arena_done(&catalogue->arena);
-        mr_free(catalogue);
+        struct catalogue_line *line = &catalogue->lines[place->item - 1];
+        if (mr_str_eq(line->name, name)) {
+            return line;
+        }
     }
 }
 
 const struct catalogue_type *catalogue_type_find(const struct catalogue *catalogue, mr_str name) {
-    size_t at = (size_t)mr_str_hash(name, SEED) % PLACES;
-    while (catalogue->places[at] != 0) {
-        const struct catalogue_type *type = &catalogue->types[catalogue->places[at] - 1];
+    if (catalogue == NULL || catalogue->types_by_name.n_places == 0) {
+        return NULL;
+    }
+    uint32_t hash = hash_of(name);
+    uint32_t at = hash;
+    for (;; at++) {
+        const struct catalogue_place *place = probe(&catalogue->types_by_name, hash, &at);
+        if (place->item == 0) {
+            return NULL;
+        }
+        const struct catalogue_type *type = &catalogue->types[place->item - 1];
         if (mr_str_eq(type->name, name)) {
             return type;
         }
-        at = (at + 1) % PLACES;
     }
-    return NULL;
+}
+
+/* ---- life ---- */
+
+struct catalogue *catalogue_ref(struct catalogue *catalogue) {
+    uint32_t old = atomic_fetch_add_explicit(&catalogue->refs, 1, memory_order_relaxed);
+    MR_ASSERT(old > 0);
+    return catalogue;
+}
+
+void catalogue_version_unref(struct catalogue_version *version) {
+    if (atomic_fetch_sub_explicit(&version->refs, 1, memory_order_acq_rel) > 1) {
+        return;
+    }
+    mr_arena_done(&version->arena);
+    mr_free(version);
+}
+
+void catalogue_unref(struct catalogue *catalogue) {
+    if (catalogue == NULL ||
+        atomic_fetch_sub_explicit(&catalogue->refs, 1, memory_order_acq_rel) > 1) {
+        return;
+    }
+    for (size_t i = 0; i < catalogue->n_versions; i++) {
+        catalogue_version_unref(catalogue->versions[i]);
+    }
+    mr_free(catalogue->versions);
+    mr_free(catalogue->lines);
+    mr_free(catalogue->types);
+    mr_free(catalogue->types_by_name.places);
+    mr_free(catalogue->lines_by_name.places);
+    mr_arena_done(&catalogue->arena);
+    mr_free(catalogue);
+}
+
+/* ---- look-ups ---- */
+
+static const struct catalogue_version *version_find(const struct catalogue *catalogue, mr_str name,
+                                                    uint32_t version) {
+    const struct catalogue_line *line = catalogue_line_find(catalogue, name);
+    return line == NULL || version == 0 || version > line->len
+               ? NULL
+               : catalogue->versions[line->first + version - 1];
 }
 
 const struct catalogue_schema *catalogue_schema_find(const struct catalogue *catalogue, mr_str name,
                                                      uint32_t version) {
-    for (size_t i = 0; i < SHIPPED_SCHEMAS_LEN; i++) {
-        const struct catalogue_schema *schema = &catalogue->schemas[i];
-        if (schema->version == version && mr_str_eq(schema->name, name)) {
-            return schema;
-        }
-    }
-    return NULL;
+    const struct catalogue_version *found = version_find(catalogue, name, version);
+    return found == NULL ? NULL : &found->shown;
+}
+
+uint32_t catalogue_latest(const struct catalogue *catalogue, mr_str schema) {
+    const struct catalogue_line *line = catalogue_line_find(catalogue, schema);
+    return line == NULL ? 0 : line->len;
+}
+
+const struct schema_projection *catalogue_projection(const struct catalogue *catalogue,
+                                                     mr_str schema, uint32_t from, uint32_t to) {
+    const struct catalogue_version *version = version_find(catalogue, schema, from);
+    return version == NULL || version->projections == NULL || to == 0 || to >= from
+               ? NULL
+               : version->projections[to - 1];
 }
 
 const struct catalogue_type *catalogue_type_at(const struct catalogue *catalogue, size_t index) {
-    return index < SHIPPED_TYPES_LEN ? &catalogue->types[index] : NULL;
+    return index < catalogue_count_types(catalogue) ? &catalogue->types[index] : NULL;
 }
 
 const struct catalogue_schema *catalogue_schema_at(const struct catalogue *catalogue,
                                                    size_t index) {
-    return index < SHIPPED_SCHEMAS_LEN ? &catalogue->schemas[index] : NULL;
+    return catalogue != NULL && index < catalogue->n_versions ? &catalogue->versions[index]->shown
+                                                              : NULL;
+}
+
+const struct catalogue_schema *catalogue_latest_at(const struct catalogue *catalogue,
+                                                   size_t index) {
+    if (index >= catalogue_count_schemas(catalogue)) {
+        return NULL;
+    }
+    const struct catalogue_line *line = &catalogue->lines[index];
+    return &catalogue->versions[line->first + line->len - 1]->shown;
+}
+
+size_t catalogue_count_types(const struct catalogue *catalogue) {
+    return catalogue == NULL ? 0 : catalogue->n_types;
+}
+
+size_t catalogue_count_schemas(const struct catalogue *catalogue) {
+    return catalogue == NULL ? 0 : catalogue->n_lines;
 }
 
 bool catalogue_has_product_group(const struct catalogue *catalogue, mr_str name) {
-    for (size_t i = 0; i < SHIPPED_TYPES_LEN; i++) {
+    for (size_t i = 0; i < catalogue_count_types(catalogue); i++) {
         mr_str group = catalogue->types[i].product_group;
         if (!mr_str_is_absent(group) && mr_str_eq(group, name)) {
             return true;
         }
     }
     return false;
+}
+
+mr_str catalogue_document_by_path(const struct catalogue *catalogue, mr_str path) {
+    mr_str head = MR_STR("/schemas/");
+    uint64_t number = 0;
+    size_t slash = mr_str_find_byte(path, '/', head.len);
+    if (!mr_str_starts(path, head) || slash == SIZE_MAX) {
+        return MR_STR_NONE;
+    }
+    mr_str version = mr_str_slice(path, slash + 1, path.len);
+    if (mr_str_starts(version, MR_STR("0")) ||
+        mr_is_err(mr_u64_parse(version, 1, UINT32_MAX, &number))) {
+        return MR_STR_NONE;
+    }
+    const struct catalogue_schema *schema =
+        catalogue_schema_find(catalogue, mr_str_slice(path, head.len, slash), (uint32_t)number);
+    return schema == NULL ? MR_STR_NONE : schema->document;
 }
 
 /* ---- what event/ asks ---- */
@@ -164,19 +193,15 @@ static bool find_type(const void *ctx, mr_str name, mr_str *ret_schema, uint32_t
 static enum event_schema_use schema_use(const void *ctx, mr_str schema, uint32_t version,
                                         mr_str name) {
     const struct catalogue *catalogue = ctx;
-    if (catalogue_schema_find(catalogue, schema, version) == NULL) {
+    const struct catalogue_line *line = catalogue_line_find(catalogue, schema);
+    if (line == NULL || version == 0 || version > line->len) {
         return EVENT_SCHEMA_UNKNOWN;
     }
     const struct catalogue_type *own = catalogue_type_find(catalogue, name);
     if (own != NULL && mr_str_eq(own->schema, schema)) {
         return EVENT_SCHEMA_OF_TYPE;
     }
-    for (size_t i = 0; i < SHIPPED_TYPES_LEN; i++) {
-        if (mr_str_eq(catalogue->types[i].schema, schema)) {
-            return EVENT_SCHEMA_OF_OTHER;
-        }
-    }
-    return EVENT_SCHEMA_FREE;
+    return line->n_types > 0 ? EVENT_SCHEMA_OF_OTHER : EVENT_SCHEMA_FREE;
 }
 
 struct event_catalogue catalogue_for_events(const struct catalogue *catalogue) {

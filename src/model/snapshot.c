@@ -51,6 +51,7 @@ struct snapshot {
     _Atomic uint32_t refs;
     uint64_t version;
     struct auth_keyring *keyring;
+    struct catalogue *catalogue;
     struct table *tables[MODEL_KIND_COUNT];
 };
 
@@ -300,6 +301,7 @@ void snapshot_unref(struct snapshot *snapshot) {
         table_unref(snapshot->tables[i]);
     }
     auth_keyring_unref(snapshot->keyring);
+    catalogue_unref(snapshot->catalogue);
     mr_free(snapshot);
 }
 
@@ -309,6 +311,10 @@ uint64_t snapshot_version(const struct snapshot *snapshot) {
 
 struct auth_keyring *snapshot_keyring(const struct snapshot *snapshot) {
     return snapshot->keyring;
+}
+
+struct catalogue *snapshot_catalogue(const struct snapshot *snapshot) {
+    return snapshot->catalogue;
 }
 
 /* The object is the first member of every kind. */
@@ -390,6 +396,7 @@ mr_err snapshot_build(struct snapshot *base, struct snapshot_builder **ret_build
     if (base != NULL) {
         next->version = base->version + 1;
         next->keyring = base->keyring == NULL ? NULL : auth_keyring_ref(base->keyring);
+        next->catalogue = base->catalogue == NULL ? NULL : catalogue_ref(base->catalogue);
         for (size_t i = 0; i < MODEL_KIND_COUNT; i++) {
             next->tables[i] = base->tables[i];
             if (next->tables[i] != NULL) {
@@ -437,6 +444,12 @@ void snapshot_set_keyring(struct snapshot_builder *builder, struct auth_keyring 
     struct auth_keyring *old = builder->next->keyring;
     builder->next->keyring = auth_keyring_ref(keyring);
     auth_keyring_unref(old);
+}
+
+void snapshot_set_catalogue(struct snapshot_builder *builder, struct catalogue *catalogue) {
+    struct catalogue *old = builder->next->catalogue;
+    builder->next->catalogue = catalogue_ref(catalogue);
+    catalogue_unref(old);
 }
 
 const struct snapshot *snapshot_of_builder(const struct snapshot_builder *builder) {

@@ -1,12 +1,14 @@
 /* The state that requests are judged by, as one immutable tree: accounts, API clients,
- * destinations, rules, token keys. Workers hold a reference and swap it when told; reading takes no
- * lock. A new snapshot shares with the old one all but the objects that changed and the pages that
- * name them, so one change costs the same beside ten destinations and beside ten thousand. */
+ * destinations, rules, token keys, the event catalogue. Workers hold a reference and swap it when
+ * told; reading takes no lock. A new snapshot shares with the old one all but the objects that
+ * changed and the pages that name them, so one change costs the same beside ten destinations and
+ * beside ten thousand. */
 #ifndef MR_MODEL_SNAPSHOT_H
 #define MR_MODEL_SNAPSHOT_H
 
 #include "auth/token.h"
 #include "model/account.h"
+#include "model/catalogue.h"
 #include "model/destination.h"
 #include "model/rule.h"
 
@@ -20,6 +22,8 @@ void snapshot_unref(struct snapshot *snapshot);
 /* Rises by one with every publication, from 1. */
 uint64_t snapshot_version(const struct snapshot *snapshot);
 struct auth_keyring *snapshot_keyring(const struct snapshot *snapshot);
+/* Valid as long as the snapshot. NULL where none was set: nothing is in it. */
+struct catalogue *snapshot_catalogue(const struct snapshot *snapshot);
 
 /* All look-ups: NULL where there is none; the object is valid as long as the snapshot (take a
  * reference of its own to keep it longer). By number: an array access. By id: a hash, then a search
@@ -58,6 +62,8 @@ mr_err snapshot_remove(struct snapshot_builder *builder, enum model_kind kind, u
 const struct snapshot *snapshot_of_builder(const struct snapshot_builder *builder);
 /* Takes its own reference of keyring. */
 void snapshot_set_keyring(struct snapshot_builder *builder, struct auth_keyring *keyring);
+/* Takes its own reference; without it the new snapshot has base's. */
+void snapshot_set_catalogue(struct snapshot_builder *builder, struct catalogue *catalogue);
 /* Frees the builder; the new snapshot has one reference. */
 struct snapshot *snapshot_finish(struct snapshot_builder *builder);
 /* Frees the builder and its work. NULL is fine. */

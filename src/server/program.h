@@ -58,7 +58,6 @@ struct program {
     bool keeper_started;
     struct payload_readers *readers;
     /* shared by the workers */
-    struct catalogue *catalogue;
     struct net_trust_roots *roots;
     struct net_trust *trust;
     struct tail_hub *tails;

@@ -64,8 +64,7 @@ static int exit_of_control(mr_err err) {
 
 static int open_control(struct program *program) {
     const struct config *config = program->config;
-    if (mr_is_err(catalogue_new(mr_str_c(config->event_type_prefix), &program->catalogue)) ||
-        mr_is_err(secret_slab_new(SECRETS_MAX, &program->slab)) ||
+    if (mr_is_err(secret_slab_new(SECRETS_MAX, &program->slab)) ||
         mr_is_err(net_guard_new(program->allow, program->n_allow, &program->judge))) {
         program_problem(program, "could not start: out of memory");
         return PROGRAM_NO;
@@ -76,7 +75,7 @@ static int open_control(struct program *program) {
         .credentials_dir = os_environment_get("CREDENTIALS_DIRECTORY"),
         .judge_url = judge_url,
         .judge_ctx = program,
-        .catalogue = program->catalogue,
+        .event_type_prefix = mr_str_c(config->event_type_prefix),
         .account_events_per_second = (uint32_t)config->account_events_per_second,
         .log = &program->log,
         .metrics = &program->control_metrics,
@@ -445,7 +444,6 @@ void stores_close(struct program *program) {
     control_close(program->control);
     net_guard_free(program->judge);
     secret_slab_free(program->slab);
-    catalogue_free(program->catalogue);
     if (program->has_lock) {
         os_files_system.close(os_files_system.ctx, program->lock);
     }

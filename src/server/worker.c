@@ -171,7 +171,6 @@ static struct api api_of(struct worker *worker) {
                         .sink = &worker->sink,
                         .test_limits = program->test_limits,
                         .tail = worker->tail,
-                        .catalogue = program->catalogue,
                         .writer = program->writer,
                         .rates = program->rates,
                         .store_key = siphash_key_of(control_store_key(program->control)),

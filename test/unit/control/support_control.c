@@ -32,12 +32,10 @@ void fixture_bare(struct fixture *f) {
     assert_non_null(mkdtemp(f->base));
     (void)snprintf(f->dir, sizeof f->dir, "%s/data", f->base);
     assert_ok(secret_slab_new((size_t)8 << 20, &f->slab));
-    assert_ok(catalogue_new(MR_STR("com.kore.iot"), &f->catalogue));
     mr_arena_init(&f->arena, (size_t)16 << 20);
     f->options = (struct control_options){
         .dir = f->dir,
         .judge_url = judge,
-        .catalogue = f->catalogue,
         .slab = f->slab,
     };
 }
@@ -83,7 +81,6 @@ static void remove_folder(const char *path) {
 void fixture_done(struct fixture *f) {
     control_close(f->control);
     secret_slab_free(f->slab);
-    catalogue_free(f->catalogue);
     mr_arena_done(&f->arena);
     remove_folder(f->base);
 }

@@ -15,7 +15,6 @@ struct fixture {
     char base[64]; /* made by mkdtemp */
     char dir[128]; /* the data folder in it */
     struct secret_slab *slab;
-    struct catalogue *catalogue;
     struct control_options options;
     struct control_init_result made;
     struct control *control;

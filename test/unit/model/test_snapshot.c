@@ -262,7 +262,7 @@ static void the_catalogue_knows_the_shipped_types(void **state) {
                      EVENT_SCHEMA_UNKNOWN);
     assert_int_equal(table.schema_use(table.ctx, super, 2, test_type), EVENT_SCHEMA_OF_OTHER);
     assert_int_equal(table.schema_use(table.ctx, MR_STR("x"), 1, test_type), EVENT_SCHEMA_UNKNOWN);
-    catalogue_free(catalogue);
+    catalogue_unref(catalogue);
 }
 
 int main(void) {
