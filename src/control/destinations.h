@@ -98,5 +98,7 @@ mr_err destination_write_json(const struct destination_view *view,
 struct json_out;
 void destination_write_members(const struct destination_view *view,
                                const struct destination_counters *counters, struct json_out *out);
+/* Its member counters alone. */
+void destination_write_counters(const struct destination_counters *counters, struct json_out *out);
 
 #endif

@@ -29,7 +29,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define IDLE_MS    4000 /* node's servers close after five seconds */
 #define RELEASE_MS 1000
 
 /* ---- connections ---- */
@@ -75,15 +74,6 @@ static void conn_release(struct http_conn *conn) {
     http_client_idle(client, conn->pooled.key);
 }
 
-static void on_session(struct net_trust_keeper *keeper, SSL_SESSION *session) {
-    struct http_conn *conn = MR_CONTAINER(keeper, struct http_conn, keeper);
-    if (conn->pooled.generation == conn->pooled.key->generation) {
-        http_pool_session_put(conn->pooled.key, conn->pooled.peer, session);
-    } else {
-        SSL_SESSION_free(session);
-    }
-}
-
 /* ---- deadlines, steps, ends ---- */
 
 void http_call_arm(struct http_call *call) {
@@ -91,7 +81,7 @@ void http_call_arm(struct http_call *call) {
     loop_timer_set(call->client->loop, &call->timer, mr_mono_min(due, call->release_due));
 }
 
-static void step_set(struct http_call *call, enum http_step step, enum http_step_state state) {
+void http_call_step(struct http_call *call, enum http_step step, enum http_step_state state) {
     mr_mono now = loop_now(call->client->loop);
     call->step = step;
     call->steps[step].state = state;
@@ -99,27 +89,12 @@ static void step_set(struct http_call *call, enum http_step step, enum http_step
     call->step_started = now;
 }
 
-static void connecting_free(struct http_call *call) {
-    struct http_connecting *connecting = call->connecting;
-    if (connecting == NULL) {
-        return;
-    }
-    net_lookup_cancel(&connecting->lookup);
-    net_dial_cancel(&connecting->dial);
-    if (connecting->tunnel != NULL) {
-        http_tunnel_cancel(connecting->tunnel);
-        mr_free(connecting->tunnel);
-    }
-    mr_free(connecting);
-    call->connecting = NULL;
-}
-
 void http_call_detach(struct http_call *call) {
     if (call->state == HTTP_CALL_WAITING) {
         http_client_unqueue(call);
     }
     if (call->connecting != NULL) {
-        connecting_free(call);
+        http_connecting_free(call);
         http_pool_leave(call->key);
         http_client_later(call->client);
     }
@@ -137,7 +112,7 @@ void http_call_fail(struct http_call *call, enum http_failure failure, enum http
     va_start(args, format);
     vsnprintf(call->detail, sizeof call->detail, format, args);
     va_end(args);
-    step_set(call, step, HTTP_STEP_FAILED);
+    http_call_step(call, step, HTTP_STEP_FAILED);
     call->failure = failure;
     http_call_detach(call);
     call->state = HTTP_CALL_ENDED;
@@ -248,7 +223,7 @@ void http_call_on_timer(struct loop_timer *timer) {
 }
 
 /* A connection is there, or is being made: the total deadline runs from here. */
-static void begin(struct http_call *call) {
+void http_call_begin(struct http_call *call) {
     mr_mono now = loop_now(call->client->loop);
     if (!call->has_begun) {
         call->has_begun = true;
@@ -263,7 +238,7 @@ static void call_sent(struct http_call *call) {
     mr_mono now = loop_now(call->client->loop);
     if (call->state == HTTP_CALL_SEND) {
         call->state = HTTP_CALL_HEAD;
-        step_set(call, HTTP_STEP_REQUEST, HTTP_STEP_OK);
+        http_call_step(call, HTTP_STEP_REQUEST, HTTP_STEP_OK);
         call->step = HTTP_STEP_RESPONSE;
         call->phase_due = call->read_ms > 0 ? mr_mono_add_ms(now, call->read_ms) : MR_MONO_NEVER;
     }
@@ -316,7 +291,7 @@ static void call_send(struct http_call *call) {
     call_sent(call);
 }
 
-static void begin_send(struct http_call *call) {
+void http_call_send(struct http_call *call) {
     call->state = HTTP_CALL_SEND;
     call->step = HTTP_STEP_REQUEST;
     call->step_started = loop_now(call->client->loop);
@@ -332,184 +307,8 @@ void http_call_use(struct http_call *call, struct http_conn *conn) {
     conn->call = call;
     call->is_reused = true;
     call->peer_addr = conn->peer;
-    begin(call);
-    begin_send(call);
-}
-
-/* ---- connecting ---- */
-
-static void start_tls(struct http_call *call) {
-    struct http_conn *conn = call->conn;
-    struct http_client *client = call->client;
-    call->state = HTTP_CALL_TLS;
-    call->step = HTTP_STEP_TLS;
-    conn->trust = net_trust_ref(call->trust);
-    conn->keeper.on_session = on_session;
-    SSL *ssl = net_trust_ssl_new(call->trust, call->url.host,
-                                 http_pool_session(call->key, call->peer), &conn->keeper);
-    mr_metric_add(client->metrics, MR_METRIC_OUT_HANDSHAKES, 1);
-    if (ssl == NULL || mr_is_err(stream_start_tls(&conn->stream, ssl))) {
-        http_call_fail(call, HTTP_FAIL_TLS, HTTP_STEP_TLS, "there is no memory for a connection");
-    }
-}
-
-/* A descriptor that leads to the peer: makes it the call's connection. */
-static void adopt(struct http_call *call, int fd) {
-    struct http_client *client = call->client;
-    connecting_free(call);
-    step_set(call, HTTP_STEP_CONNECT, HTTP_STEP_OK);
-    struct http_conn *conn = http_client_conn_new(client);
-    if (conn == NULL) {
-        os_close(fd);
-    } else if (mr_is_err(stream_init(&conn->stream, &client->shared, fd, &http_conn_events,
-                                     HTTP_HEAD_BYTES_MAX))) {
-        mr_free(conn);
-        conn = NULL;
-    }
-    if (conn == NULL) {
-        http_pool_leave(call->key);
-        http_call_fail(call, HTTP_FAIL_CONNECT, HTTP_STEP_CONNECT,
-                       "there is no memory for a connection");
-        return;
-    }
-    conn->call = call;
-    conn->pooled.key = call->key;
-    conn->pooled.peer = call->peer;
-    conn->pooled.generation = call->key->generation;
-    conn->idle_ms = IDLE_MS;
-    conn->peer = call->peer_addr;
-    call->conn = conn;
-    if (call->url.is_https) {
-        start_tls(call);
-    } else {
-        begin_send(call);
-    }
-}
-
-static void on_tunnel(struct http_tunnel *tunnel, bool is_open, int fd, const char *text) {
-    struct http_call *call = tunnel->user;
-    if (!is_open) {
-        http_call_fail(call, HTTP_FAIL_CONNECT, HTTP_STEP_CONNECT, "%s", text);
-        return;
-    }
-    adopt(call, fd);
-}
-
-static void on_dial(struct net_dial *dial, const struct net_dial_result *result) {
-    struct http_connecting *connecting = MR_CONTAINER(dial, struct http_connecting, dial);
-    struct http_call *call = connecting->call;
-    bool is_proxied = call->client->proxy_guard != NULL;
-    call->peer_addr = is_proxied ? connecting->target : result->peer;
-    if (result->fd < 0) {
-        http_call_fail(call, result->is_timeout ? HTTP_FAIL_TIMEOUT : HTTP_FAIL_CONNECT,
-                       HTTP_STEP_CONNECT, "%s%s", is_proxied ? "egress proxy: " : "", result->text);
-        return;
-    }
-    if (!is_proxied) {
-        adopt(call, result->fd);
-        return;
-    }
-    call->state = HTTP_CALL_TUNNEL;
-    connecting->tunnel = MR_NEW(struct http_tunnel);
-    mr_err err = MR_ERR(MR_E_NOMEM);
-    if (connecting->tunnel == NULL) {
-        os_close(result->fd);
-    } else {
-        connecting->tunnel->user = call;
-        err = http_tunnel_start(connecting->tunnel, call->client->loop, result->fd,
-                                &connecting->target, on_tunnel);
-    }
-    if (mr_is_err(err)) {
-        http_call_fail(call, HTTP_FAIL_CONNECT, HTTP_STEP_CONNECT,
-                       "there is no memory for a connection");
-    }
-}
-
-static void dial(struct http_call *call) {
-    struct http_connecting *connecting = call->connecting;
-    call->state = HTTP_CALL_CONNECT;
-    call->step = HTTP_STEP_CONNECT;
-    mr_metric_add(call->client->metrics, MR_METRIC_OUT_CONNECTS, 1);
-    net_dial_start(&connecting->dial, call->client->loop, connecting->judged, connecting->n_judged,
-                   mr_mono_min(call->total_due, call->phase_due), on_dial);
-}
-
-/* The proxy's own address: the operator's word, judged by a guard that lets all pass. */
-static void on_proxy_name(struct net_lookup *lookup, const struct net_names_answer *answer) {
-    struct http_connecting *connecting = MR_CONTAINER(lookup, struct http_connecting, lookup);
-    struct http_call *call = connecting->call;
-    if (answer->problem != NET_NAMES_OK) {
-        http_call_fail(call, HTTP_FAIL_CONNECT, HTTP_STEP_CONNECT,
-                       "could not look up the egress proxy: %s", answer->text);
-        return;
-    }
-    mr_err err = net_guard_judge_all(call->client->proxy_guard, answer->addrs, answer->n_addrs,
-                                     connecting->judged, NULL);
-    MR_ASSERT(mr_is_ok(err));
-    connecting->n_judged = answer->n_addrs;
-    dial(call);
-}
-
-static void on_name(struct net_lookup *lookup, const struct net_names_answer *answer) {
-    struct http_connecting *connecting = MR_CONTAINER(lookup, struct http_connecting, lookup);
-    struct http_call *call = connecting->call;
-    struct http_client *client = call->client;
-    if (answer->problem != NET_NAMES_OK) {
-        bool is_late =
-            answer->problem == NET_NAMES_TIMEOUT &&
-            !mr_mono_before(loop_now(client->loop), mr_mono_min(call->total_due, call->phase_due));
-        http_call_fail(call, is_late ? HTTP_FAIL_TIMEOUT : HTTP_FAIL_NAME, HTTP_STEP_NAME,
-                       "could not look up %.*s: %s", MR_FMT(call->url.host), answer->text);
-        return;
-    }
-    if (call->url.host_kind == NET_HOST_NAME) {
-        step_set(call, HTTP_STEP_NAME, HTTP_STEP_OK);
-    }
-    call->n_addrs = answer->n_addrs;
-    for (size_t i = 0; i < answer->n_addrs && i < HTTP_CALL_ADDRS_KEPT; i++) {
-        call->addrs[i] = answer->addrs[i];
-    }
-    struct net_refusal refusal = {"no address"};
-    if (mr_is_err(net_guard_judge_all(client->guard, answer->addrs, answer->n_addrs,
-                                      connecting->judged, &refusal))) {
-        mr_metric_add(client->metrics, MR_METRIC_GUARD_REFUSED, 1);
-        http_call_fail(call, HTTP_FAIL_ADDRESS, HTTP_STEP_ADDRESS,
-                       "the address may not be reached: %s", refusal.text);
-        return;
-    }
-    step_set(call, HTTP_STEP_ADDRESS, HTTP_STEP_OK);
-    connecting->n_judged = answer->n_addrs;
-    if (client->proxy_guard == NULL) {
-        dial(call);
-        return;
-    }
-    connecting->target = net_judged_addr_get(&connecting->judged[0]);
-    call->state = HTTP_CALL_CONNECT;
-    net_names_resolve(client->names, &connecting->lookup, mr_str_c(client->proxy_host),
-                      client->proxy_port, mr_mono_min(call->total_due, call->phase_due),
-                      on_proxy_name);
-}
-
-void http_call_connect(struct http_call *call) {
-    struct http_client *client = call->client;
-    mr_mono now = loop_now(client->loop);
-    call->is_reused = false;
-    begin(call);
-    call->phase_due = call->connect_ms > 0 ? mr_mono_add_ms(now, call->connect_ms) : MR_MONO_NEVER;
-    call->step_started = now;
-    call->state = HTTP_CALL_NAME;
-    call->connecting = MR_NEW(struct http_connecting);
-    if (call->connecting == NULL) {
-        http_pool_leave(call->key);
-        http_call_fail(call, HTTP_FAIL_CONNECT, HTTP_STEP_CONNECT,
-                       "there is no memory for a connection");
-        return;
-    }
-    call->connecting->call = call;
-    mr_metric_set(client->metrics, MR_METRIC_OUT_CONNECTIONS, client->pool.n_open);
-    http_call_arm(call);
-    net_names_resolve(client->names, &call->connecting->lookup, call->url.host, call->url.port,
-                      mr_mono_min(call->total_due, call->phase_due), on_name);
+    http_call_begin(call);
+    http_call_send(call);
 }
 
 /* ---- the stream's events ---- */
@@ -520,14 +319,14 @@ static void on_open(struct stream *stream) {
     if (conn->is_doomed || call == NULL) {
         return;
     }
-    step_set(call, HTTP_STEP_TLS, HTTP_STEP_OK);
+    http_call_step(call, HTTP_STEP_TLS, HTTP_STEP_OK);
     if (call->is_fresh) {
         call->tls_text = MR_NEW(struct net_trust_problem);
         if (call->tls_text != NULL) {
             net_trust_describe(stream_ssl(stream), call->tls_text);
         }
     }
-    begin_send(call);
+    http_call_send(call);
 }
 
 static void on_writable(struct stream *stream) {
@@ -549,7 +348,7 @@ static void read_keep_alive(struct http_conn *conn, const struct http_head *head
             mr_str_eq_nocase(mr_str_trim(name), MR_STR("timeout")) &&
             mr_is_ok(mr_u64_parse(mr_str_trim(value), 0, 86400, &seconds))) {
             int64_t ms = ((int64_t)seconds - 1) * 1000;
-            conn->idle_ms = ms < IDLE_MS ? ms : IDLE_MS;
+            conn->idle_ms = ms < HTTP_CONN_IDLE_MS ? ms : HTTP_CONN_IDLE_MS;
         }
     }
 }
@@ -593,9 +392,9 @@ static size_t on_final_head(struct http_call *call, mr_str bytes, size_t used) {
     call->status = (uint16_t)head->status;
     call->keep_alive = head->keep_alive;
     if (!was_sent) {
-        step_set(call, HTTP_STEP_REQUEST, HTTP_STEP_OK);
+        http_call_step(call, HTTP_STEP_REQUEST, HTTP_STEP_OK);
     }
-    step_set(call, HTTP_STEP_RESPONSE, HTTP_STEP_OK);
+    http_call_step(call, HTTP_STEP_RESPONSE, HTTP_STEP_OK);
     read_keep_alive(call->conn, head);
     http_body_init(&call->reader, head);
     mr_fields fields = http_head_fields(head);

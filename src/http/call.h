@@ -10,6 +10,7 @@
 #include "net/dial.h"
 #include "net/stream.h"
 
+#define HTTP_CONN_IDLE_MS    4000 /* node's servers close after five seconds */
 #define HTTP_CALL_IOV_INLINE 6
 #define HTTP_CALL_ADDRS_KEPT 4 /* for the report */
 
@@ -149,6 +150,13 @@ struct http_client {
     bool is_closing;
 };
 
+/* client/make.c */
+
+/* What can be sent as it is. */
+bool http_spec_is_valid(const struct http_call_spec *spec);
+/* Copies what the spec names; the call is on no list yet. */
+mr_err http_call_fill(struct http_call *call, const struct http_call_spec *spec);
+
 /* client.c */
 
 /* The call has no connection (any more) and wants one. at_front: it has waited before. */
@@ -170,8 +178,6 @@ extern const struct stream_events http_conn_events;
 
 /* Starts on a connection that was idle. */
 void http_call_use(struct http_call *call, struct http_conn *conn);
-/* Starts to make a connection; the slot is taken. */
-void http_call_connect(struct http_call *call);
 /* Sets the timer to the next deadline. */
 void http_call_arm(struct http_call *call);
 void http_call_on_timer(struct loop_timer *timer);
@@ -181,7 +187,20 @@ void http_call_fail(struct http_call *call, enum http_failure failure, enum http
                     const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* Lets go of connection and connecting. */
 void http_call_detach(struct http_call *call);
+/* Notes how a step ended; the next one begins. */
+void http_call_step(struct http_call *call, enum http_step step, enum http_step_state state);
+/* A connection is there, or is being made: the total deadline runs from here. */
+void http_call_begin(struct http_call *call);
+/* Sends the request over the call's connection. */
+void http_call_send(struct http_call *call);
 /* To be closed in the client's task; its call, if any, is forgotten. */
 void http_conn_doom(struct http_conn *conn, bool is_aborted);
+
+/* client/connect.c */
+
+/* Starts to make a connection; the slot is taken. */
+void http_call_connect(struct http_call *call);
+/* Gives up what is under way; NULL is fine. */
+void http_connecting_free(struct http_call *call);
 
 #endif

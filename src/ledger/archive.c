@@ -16,64 +16,13 @@
  *
  * Locks: mu guards index, files' counts and the list of files. The keeper alone changes them. */
 #include "ledger/archive.h"
+#include "ledger/archive.h"
 
 #include "base/mem.h"
-#include "base/num.h"
-#include "crypto/crc32c.h"
+#include "ledger/archive/parts.h"
 #include "ledger/record.h"
-#include "os/thread.h"
 
 #include <stdio.h>
-
-#define MAGIC      "MRARCHV1"
-#define FORMAT     1U
-#define FILE_HEAD  32U
-#define ENTRY_HEAD 24U
-#define WINDOW     (256U * 1024)
-#define PATH_SIZE  4200U
-#define PREFIX     "arc-"
-#define NAME_LEN   (sizeof PREFIX - 1 + 16)
-#define BODY_MAX   (16U * 1024 * 1024)
-#define FILES_MAX  65536U
-
-struct file {
-    uint64_t number;
-    os_file file;
-    uint64_t size; /* end of the last entry */
-    uint64_t live_bytes;
-    uint32_t n_live;
-    uint32_t n_readers;
-    uint64_t damaged_at; /* the first damaged head that was passed over; 0: none */
-    bool is_gone;        /* unlinked: close when the last reader leaves */
-};
-
-struct entry {
-    uint64_t pos;
-    uint64_t offset; /* of its head */
-    struct file *file;
-    uint32_t len; /* of the body */
-};
-
-struct archive {
-    struct archive_options options;
-    char *dir;
-    uint8_t store_id[16];
-    os_mutex mu;
-    /* guarded by mu; changed by the keeper alone */
-    struct entry *entries; /* by position */
-    size_t n, capacity;
-    struct file **files; /* owned, by number */
-    size_t n_files, files_capacity;
-    /* keeper only */
-    struct file *current; /* NULL: the next put begins one */
-    uint64_t next_number;
-    uint64_t *unsynced; /* positions put since the last sync */
-    size_t n_unsynced, unsynced_capacity;
-};
-
-static uint64_t entry_bytes(uint32_t len) {
-    return ENTRY_HEAD + (((uint64_t)len + 7) & ~UINT64_C(7));
-}
 
 /* Index of the first entry at or after pos. */
 static size_t find(const struct archive *archive, uint64_t pos) {
@@ -93,7 +42,7 @@ static size_t find(const struct archive *archive, uint64_t pos) {
     return low;
 }
 
-static bool path_of(const struct archive *archive, uint64_t number, char out[static PATH_SIZE]) {
+bool archive_path(const struct archive *archive, uint64_t number, char out[static PATH_SIZE]) {
     int n =
         snprintf(out, PATH_SIZE, "%s/" PREFIX "%016llx", archive->dir, (unsigned long long)number);
     return n > 0 && (size_t)n < PATH_SIZE;
@@ -102,7 +51,7 @@ static bool path_of(const struct archive *archive, uint64_t number, char out[sta
 /* --- the index ----------------------------------------------------------------------------------
  */
 
-static mr_err reserve_entry(struct archive *archive) {
+mr_err archive_entry_reserve(struct archive *archive) {
     if (archive->n < archive->capacity) {
         return MR_OK;
     }
@@ -124,11 +73,11 @@ static mr_err reserve_entry(struct archive *archive) {
 
 static void unlink_from_file(struct entry *entry) {
     entry->file->n_live--;
-    entry->file->live_bytes -= entry_bytes(entry->len);
+    entry->file->live_bytes -= archive_entry_bytes(entry->len);
 }
 
 /* Room is there. A position that is there already moves to the new place. */
-static void set_entry(struct archive *archive, const struct entry *entry) {
+void archive_entry_set(struct archive *archive, const struct entry *entry) {
     os_mutex_lock(&archive->mu);
     size_t i = find(archive, entry->pos);
     if (i < archive->n && archive->entries[i].pos == entry->pos) {
@@ -140,7 +89,7 @@ static void set_entry(struct archive *archive, const struct entry *entry) {
     }
     archive->entries[i] = *entry;
     entry->file->n_live++;
-    entry->file->live_bytes += entry_bytes(entry->len);
+    entry->file->live_bytes += archive_entry_bytes(entry->len);
     os_mutex_unlock(&archive->mu);
 }
 
@@ -159,8 +108,8 @@ static void forget(struct archive *archive, uint64_t pos) {
 /* --- files --------------------------------------------------------------------------------------
  */
 
-static mr_err add_file(struct archive *archive, uint64_t number, os_file handle,
-                       struct file **ret_file) {
+mr_err archive_file_add(struct archive *archive, uint64_t number, os_file handle,
+                        struct file **ret_file) {
     struct file *file = MR_NEW(struct file);
     if (file == NULL) {
         return MR_ERR(MR_E_NOMEM);
@@ -204,7 +153,7 @@ static mr_err remove_file(struct archive *archive, size_t i) {
     struct file *file = archive->files[i];
     char path[PATH_SIZE];
     MR_ASSERT(file->n_live == 0 && file != archive->current);
-    if (!path_of(archive, file->number, path)) {
+    if (!archive_path(archive, file->number, path)) {
         return MR_ERR(MR_E_IO);
     }
     mr_err err = files->unlink(files->ctx, path);
@@ -227,7 +176,7 @@ static mr_err remove_file(struct archive *archive, size_t i) {
 static mr_err begin_file(struct archive *archive) {
     const struct os_files *files = archive->options.files;
     char path[PATH_SIZE];
-    if (!path_of(archive, archive->next_number, path)) {
+    if (!archive_path(archive, archive->next_number, path)) {
         return MR_ERR(MR_E_IO);
     }
     uint64_t number = archive->next_number;
@@ -245,7 +194,7 @@ static mr_err begin_file(struct archive *archive) {
     }
     struct file *file = NULL;
     if (mr_is_ok(err)) {
-        err = add_file(archive, number, handle, &file);
+        err = archive_file_add(archive, number, handle, &file);
     }
     if (mr_is_err(err)) {
         files->close(files->ctx, handle);
@@ -284,7 +233,7 @@ static mr_err reserve_unsynced(struct archive *archive) {
 
 static mr_err append(struct archive *archive, uint64_t pos, mr_str body) {
     uint64_t max = archive->options.file_bytes;
-    MR_TRY(reserve_entry(archive));
+    MR_TRY(archive_entry_reserve(archive));
     MR_TRY(reserve_unsynced(archive));
     if (archive->current != NULL && archive->current->size >= max) {
         MR_TRY(archive_sync(archive));
@@ -314,11 +263,11 @@ static mr_err append(struct archive *archive, uint64_t pos, mr_str body) {
     struct entry entry = {
         .pos = pos, .offset = file->size, .file = file, .len = (uint32_t)body.len};
     os_mutex_lock(&archive->mu);
-    file->size += entry_bytes(entry.len);
+    file->size += archive_entry_bytes(entry.len);
     os_mutex_unlock(&archive->mu);
     archive->unsynced[archive->n_unsynced] = pos;
     archive->n_unsynced++;
-    set_entry(archive, &entry);
+    archive_entry_set(archive, &entry);
     return MR_OK;
 }
 
@@ -509,161 +458,6 @@ mr_err archive_verify(struct archive *archive,
     mr_buf_done(&body);
     *ret_entries = i;
     return err;
-}
-
-/* --- opening ------------------------------------------------------------------------------------
- */
-
-/* A window over a file being walked. */
-struct scan {
-    const struct os_files *files;
-    os_file file;
-    uint8_t *bytes; /* WINDOW */
-    uint64_t at;    /* of its first byte */
-    size_t len;
-};
-
-/* The head at that offset; NULL at the end of the file. */
-static mr_err scan_head(struct scan *scan, uint64_t offset, const uint8_t **ret_head) {
-    if (offset < scan->at || offset + ENTRY_HEAD > scan->at + scan->len) {
-        MR_TRY(scan->files->read(scan->files->ctx, scan->file, scan->bytes, WINDOW, offset,
-                                 OS_READ_WAIT, &scan->len));
-        scan->at = offset;
-    }
-    *ret_head = scan->len < ENTRY_HEAD ? NULL : scan->bytes + (offset - scan->at);
-    return MR_OK;
-}
-
-static mr_err index_file(struct archive *archive, struct scan *scan, struct file *file,
-                         uint64_t size) {
-    uint64_t offset = FILE_HEAD;
-    uint64_t passed = 0;
-    while (offset + ENTRY_HEAD <= size) {
-        const uint8_t *head;
-        MR_TRY(scan_head(scan, offset, &head));
-        if (head == NULL) {
-            break;
-        }
-        uint32_t len = mr_get_u32(head + 8);
-        if (mr_get_u32(head + 16) != crc32c(0, head, 16) || len == 0 || len > BODY_MAX ||
-            offset + ENTRY_HEAD + len > size) {
-            passed = passed == 0 ? offset : passed;
-            offset += 8; /* a torn end, or damage: the next head lies on the grid */
-            continue;
-        }
-        /* A good entry behind it: that was no torn end. */
-        file->damaged_at = file->damaged_at == 0 ? passed : file->damaged_at;
-        passed = 0;
-        MR_TRY(reserve_entry(archive));
-        struct entry entry = {.pos = mr_get_u64(head), .offset = offset, .file = file, .len = len};
-        offset += entry_bytes(len);
-        file->size = offset;
-        set_entry(archive, &entry);
-    }
-    return MR_OK;
-}
-
-static mr_err check_head(const struct archive *archive, const uint8_t *head) {
-    if (memcmp(head, MAGIC, 8) != 0) {
-        return MR_ERR(LEDGER_E_CORRUPT);
-    }
-    if (mr_get_u32(head + 8) > FORMAT) {
-        return MR_ERR(LEDGER_E_NEWER);
-    }
-    return memcmp(head + 16, archive->store_id, 16) == 0 ? MR_OK : MR_ERR(LEDGER_E_FOREIGN);
-}
-
-static mr_err open_file(struct archive *archive, uint64_t number, uint8_t *window) {
-    const struct os_files *files = archive->options.files;
-    char path[PATH_SIZE];
-    if (!path_of(archive, number, path)) {
-        return MR_ERR(MR_E_IO);
-    }
-    struct scan scan = {.files = files, .bytes = window};
-    uint64_t size = 0;
-    MR_TRY(files->open(files->ctx, path, OS_OPEN_READ, &scan.file));
-    mr_err err = files->size(files->ctx, scan.file, &size);
-    const uint8_t *head = NULL;
-    if (mr_is_ok(err)) {
-        err = scan_head(&scan, 0, &head);
-    }
-    if (mr_is_ok(err)) {
-        /* A file shorter than its head was never synced: it is empty, and swept away. */
-        err = head == NULL || scan.len < FILE_HEAD ? MR_OK : check_head(archive, head);
-    }
-    if (mr_err_is(err, LEDGER_E_CORRUPT)) {
-        mr_error(archive->options.log, "archive_damaged", mr_kv_c("file", path));
-        err = MR_OK;
-    }
-    struct file *file = NULL;
-    if (mr_is_ok(err)) {
-        err = add_file(archive, number, scan.file, &file);
-    }
-    if (mr_is_err(err)) {
-        files->close(files->ctx, scan.file);
-        return err;
-    }
-    return index_file(archive, &scan, file, size);
-}
-
-struct numbers {
-    uint64_t *at;
-    size_t n;
-};
-
-static void on_name(void *arg, mr_str name) {
-    struct numbers *numbers = arg;
-    uint8_t bytes[8];
-    if (name.len != NAME_LEN || !mr_str_starts(name, MR_STR(PREFIX)) || numbers->n == FILES_MAX ||
-        mr_is_err(mr_hex_decode(mr_str_slice(name, sizeof PREFIX - 1, name.len), bytes, 8))) {
-        return;
-    }
-    uint64_t number = 0;
-    for (size_t i = 0; i < 8; i++) {
-        number = number << 8 | bytes[i];
-    }
-    numbers->at[numbers->n++] = number;
-}
-
-static mr_err open_files(struct archive *archive) {
-    const struct os_files *files = archive->options.files;
-    mr_err err = files->mkdir(files->ctx, archive->dir);
-    if (mr_is_err(err) && !mr_err_is(err, MR_E_EXISTS)) {
-        return err;
-    }
-    uint8_t *window MR_AUTO_FREE = mr_alloc(WINDOW);
-    uint64_t *at MR_AUTO_FREE = mr_alloc(FILES_MAX * sizeof *at);
-    if (window == NULL || at == NULL) {
-        return MR_ERR(MR_E_NOMEM);
-    }
-    struct numbers numbers = {.at = at};
-    MR_TRY(files->list(files->ctx, archive->dir, on_name, &numbers));
-    for (size_t i = 0; i < numbers.n; i++) {
-        MR_TRY(open_file(archive, numbers.at[i], window));
-    }
-    return MR_OK;
-}
-
-mr_err archive_open(const struct archive_options *options, struct archive **ret_archive) {
-    struct archive *archive = MR_NEW(struct archive);
-    if (archive == NULL) {
-        return MR_ERR(MR_E_NOMEM);
-    }
-    os_mutex_init(&archive->mu);
-    archive->options = *options;
-    if (options->file_bytes == 0) {
-        archive->options.file_bytes = ARCHIVE_FILE_BYTES;
-    }
-    archive->next_number = 1;
-    memcpy(archive->store_id, options->store_id, sizeof archive->store_id);
-    archive->dir = mr_strdup_n(options->dir, strlen(options->dir));
-    mr_err err = archive->dir == NULL ? MR_ERR(MR_E_NOMEM) : open_files(archive);
-    if (mr_is_err(err)) {
-        archive_close(archive);
-        return err;
-    }
-    *ret_archive = archive;
-    return MR_OK;
 }
 
 void archive_close(struct archive *archive) {

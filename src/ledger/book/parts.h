@@ -102,6 +102,15 @@ uint32_t book_request_find(const struct dest *dest, uint32_t origin,
  * counters are the caller's. */
 bool book_take(struct dest *dest, uint32_t origin, uint64_t pos, struct queue_entry *ret_entry);
 void book_counters_add(struct record_counters *sum, const struct record_counters *more);
+/* Adds to a destination's counters and to the book's sums. Unsigned wrap-around makes a difference
+ * of -1 work; the law is checked after the record by book_dest_check. */
+void book_count(struct book *book, struct dest *dest, struct record_counters by);
+/* Without memory in the middle of something: MR_E_NOMEM from now on. */
+mr_err book_broken(struct book *book);
+/* Room for n in book->taken. */
+mr_err book_taken_reserve(struct book *book, uint32_t n);
+mr_err book_apply_discard(struct book *book, mr_str body);
+mr_err book_apply_erased(struct book *book, mr_str body);
 static inline void book_dest_check(const struct dest *dest) {
     const struct record_counters *c = &dest->counters;
     MR_ASSERT(c->created == c->pending + c->delivered + c->dead + c->discarded);

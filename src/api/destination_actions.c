@@ -1,0 +1,177 @@
+/* What is done to a destination beyond its row: a new signing secret, and the test event, whose
+ * outcome goes into the store after the answer. */
+#include "api/destinations.h"
+
+#include "base/mem.h"
+#include "crypto/secret.h"
+
+/* ---- the signing secret ---- */
+
+static mr_err signing_secret(struct control *control, struct api_call *call) {
+    mr_str secret;
+    mr_str public_key;
+    MR_TRY(destinations_signing_secret(control, call->account, call->params[0], call->now,
+                                       &call->arena, &secret, &public_key, &call->job.refusal));
+    call->status = 201;
+    mr_err err = mr_buf_printf(&call->out, "{\"secret\":\"%.*s\",\"public_key\":\"%.*s\"}",
+                               MR_FMT(secret), MR_FMT(public_key));
+    crypto_wipe((void *)(uintptr_t)secret.ptr, secret.len);
+    MR_TRY(err);
+    return mr_buf_printf(&call->stored, "{\"public_key\":\"%.*s\"}", MR_FMT(public_key));
+}
+
+/* No body, or an object without members. False: refused. */
+static bool take_nothing(struct api_call *call) {
+    json_tape tape;
+    json_tape_init(&tape, JSON_DEPTH_DEFAULT);
+    json_error error;
+    bool is_fine = call->body.len == 0;
+    if (!is_fine && (mr_is_err(json_tape_read(&tape, call->body, &error)) ||
+                     json_kind_of(json_root(&tape)) != JSON_OBJECT)) {
+        api_refuse(call, 400, 20400, "the body must be a JSON object");
+    } else if (!is_fine && json_count(json_root(&tape)) > 0) {
+        api_refuse(call, 400, 20001, "unknown member; none is known here");
+    } else {
+        is_fine = true;
+    }
+    json_tape_done(&tape);
+    return is_fine;
+}
+
+void api_destination_signing_secret(struct api_call *call) {
+    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0) && take_nothing(call)) {
+        api_submit(call, signing_secret, NULL);
+    }
+}
+
+/* ---- the test event ---- */
+
+/* What became of a test, on its way into the store. */
+struct last_test {
+    struct control_job job; /* first */
+    uint32_t number;
+    bool ok;
+    size_t len;
+    char json[];
+};
+
+static mr_err store_test(struct control *control, struct control_job *job) {
+    struct last_test *test = (struct last_test *)(void *)job;
+    MR_TRY(destinations_set_last_test(control, test->number, mr_str_of(test->json, test->len),
+                                      &job->refusal));
+    return destinations_set_status(control, test->number, test->ok ? MODEL_ACTIVE : MODEL_FAILED,
+                                   MODEL_DISABLED_BY_NOBODY, &job->refusal);
+}
+
+static void test_stored(struct control_job *job) {
+    mr_free(job);
+}
+
+static void keep_test(struct api *api, uint32_t number, bool ok, mr_str summary) {
+    struct last_test *test = mr_alloc(sizeof *test + summary.len);
+    if (test == NULL || summary.len == 0) {
+        mr_free(test);
+        return; /* the answer told it; only the list shows the older one */
+    }
+    *test = (struct last_test){
+        .job = {.run = store_test, .done = test_stored, .reply_to = loop_mailbox(api->loop)},
+        .number = number,
+        .ok = ok,
+        .len = summary.len};
+    memcpy(test->json, summary.ptr, summary.len);
+    control_submit(api->control, &test->job);
+}
+
+static void on_tested(void *ctx, bool ok, mr_str json, mr_str summary) {
+    struct api_call *call = ctx;
+    const uint32_t *number = call->user;
+    keep_test(call->api, *number, ok, summary);
+    if (json.len == 0 || mr_is_err(mr_buf_str(&call->out, json))) {
+        api_refuse_memory(call);
+    } else {
+        api_answer(call);
+    }
+    api_call_release(call);
+}
+
+/* {"event_type"} of the body, or none. False: refused. */
+static bool take_test_type(struct api_call *call, const struct catalogue_type **ret_type) {
+    *ret_type = NULL;
+    if (call->body.len == 0) {
+        return true;
+    }
+    json_tape tape;
+    json_tape_init(&tape, JSON_DEPTH_DEFAULT);
+    json_error error;
+    bool ok = false;
+    if (mr_is_err(json_tape_read(&tape, call->body, &error)) ||
+        json_kind_of(json_root(&tape)) != JSON_OBJECT) {
+        api_refuse(call, 400, 20400, "the body must be a JSON object");
+    } else {
+        json_value type = json_find(json_root(&tape), MR_STR("event_type"));
+        size_t known = json_is_absent(type) ? 0 : 1;
+        mr_str name = MR_STR_NONE;
+        if (json_count(json_root(&tape)) != known) {
+            api_refuse(call, 400, 20001, "unknown member; only event_type is known here");
+        } else if (known == 0) {
+            ok = true;
+        } else if (mr_is_err(json_string(type, &call->arena, &name))) {
+            api_refuse(call, 400, 20400, "event_type must be a string");
+        } else {
+            *ret_type = catalogue_type_find(snapshot_catalogue(call->api->snapshot), name);
+            ok = *ret_type != NULL;
+            if (!ok) {
+                api_refuse(call, 400, 31003, "event_type is not in the catalogue");
+            }
+        }
+    }
+    json_tape_done(&tape);
+    return ok;
+}
+
+void api_destination_test(struct api_call *call) {
+    const struct catalogue_type *type;
+    if (!api_require_json(call) || !api_query_take(call, NULL, NULL, 0) ||
+        !take_test_type(call, &type)) {
+        return;
+    }
+    const struct model_destination *destination = api_destination_find(call);
+    if (destination == NULL) {
+        return;
+    }
+    struct api *api = call->api;
+    int64_t wait_ms = 0;
+    if (!test_limits_take(api->test_limits, destination->object.number, loop_now(api->loop),
+                          &wait_ms)) {
+        struct refusal refusal;
+        mr_ignore(refuse(&refusal, REFUSAL_TOO_MANY,
+                         "a destination is tested ten times a minute "
+                         "at most"),
+                  "the refusal is what is wanted");
+        refusal.retry_after_s = (int)(wait_ms / 1000) + 1;
+        api_refuse_with(call, &refusal);
+        return;
+    }
+    uint32_t *number = mr_arena_calloc(&call->arena, 1, sizeof *number);
+    const struct model_account *account = snapshot_account(api->snapshot, call->account);
+    if (number == NULL || account == NULL) {
+        api_refuse_memory(call);
+        return;
+    }
+    *number = destination->object.number;
+    call->user = number;
+    const struct test_spec spec = {.env = api->sink,
+                                   .loop = api->loop,
+                                   .destination =
+                                       (struct model_destination *)(uintptr_t)destination,
+                                   .secret = account->webhook_secret,
+                                   .type = type,
+                                   .public_url = api->public_url,
+                                   .on_done = on_tested,
+                                   .ctx = call};
+    api_call_hold(call);
+    if (mr_is_err(test_event_start(&spec))) {
+        api_refuse_memory(call);
+        api_call_release(call);
+    }
+}
