@@ -53,11 +53,11 @@ void schema_run_free(struct schema_run *run);
 
 /* One thing that is wrong. Texts live until the run is used again. */
 struct schema_error {
-    mr_str instance; /* pointer into the instance */
-    mr_str schema;   /* pointer into the schema, through references as they were followed */
+    mr_str instance;  /* pointer into the instance */
+    mr_str schema;    /* pointer into the schema, through references as they were followed */
     const char *rule; /* the keyword: "required", "type", …; "limit": too much work */
-    mr_str message;  /* a sentence for people */
-    size_t offset;   /* of the value in the tape's text */
+    mr_str message;   /* a sentence for people */
+    size_t offset;    /* of the value in the tape's text */
 };
 #define SCHEMA_ERRORS_MAX 20
 
@@ -66,7 +66,8 @@ struct schema_error {
 bool schema_validate(const struct schema *schema, json_value instance, struct schema_run *run,
                      const struct schema_error **ret_errors, size_t *ret_n);
 
-/* --- versions ---------------------------------------------------------------------------------- */
+/* --- versions ----------------------------------------------------------------------------------
+ */
 
 /* Compares a new version with the one before: appends to `out` a JSON array of the changes that
  * break: [{"pointer","rule","message"}], pointer into the new document (of what is gone, into the
@@ -74,13 +75,17 @@ bool schema_validate(const struct schema *schema, json_value instance, struct sc
 mr_err schema_compare(mr_str older, mr_str newer, mr_buf *out, size_t *ret_n);
 
 /* What takes a newer version's `data` back to an older one: members that only later versions
- * declare are left out, at every level (properties, items, references within the document, allOf).
- * Immutable; any thread. NULL in *ret_projection where nothing need be left out. MR_E_NOMEM. */
+ * declare are left out, at every level (properties, items, references within the document, allOf
+ * and the other branches; project_build.c tells what declares). Members that neither declares are
+ * kept. Immutable; any thread. NULL in *ret_projection where nothing need be left out. MR_E_NOMEM;
+ * MR_E_LIMIT where the documents are too entangled to compile within bounds; the errors of
+ * json_tape_read for what is no JSON. */
 struct schema_projection;
-mr_err schema_projection_new(mr_str older, mr_str newer,
-                             struct schema_projection **ret_projection);
+mr_err schema_projection_new(mr_str older, mr_str newer, struct schema_projection **ret_projection);
 void schema_projection_free(struct schema_projection *projection);
-/* Appends the projected value, minified, members in their order. MR_E_NOMEM, MR_E_LIMIT. */
+/* Appends the projected value, minified, members in their order, numbers as they came; NULL
+ * projects to the same. On error `out` is as it was. MR_E_NOMEM, MR_E_LIMIT; MR_E_INVALID for an
+ * absent value. */
 mr_err schema_project(const struct schema_projection *projection, json_value data, mr_buf *out);
 
 #endif
