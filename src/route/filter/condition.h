@@ -3,7 +3,7 @@
 #ifndef MR_ROUTE_FILTER_CONDITION_H
 #define MR_ROUTE_FILTER_CONDITION_H
 
-#include "base/err.h"
+#include "base/buf.h"
 #include "json/tape.h"
 
 /* --- decimals ----------------------------------------------------------------------------------
@@ -17,21 +17,24 @@ struct decimal {
 struct decimal decimal_of(mr_str json_number);
 /* <0, 0, >0. O(digits). */
 int decimal_cmp(const struct decimal *a, const struct decimal *b);
+/* Its canonical text: "0", "12", "-5e-1", "3e2": whole digits without zeros at the end, and a power
+ * of ten where it is not 0. MR_E_NOMEM, MR_E_LIMIT. */
+mr_err decimal_append(const struct decimal *number, mr_buf *out);
 
 /* --- scalars -----------------------------------------------------------------------------------*/
 
 struct scalar {
-    enum json_kind kind; /* ABSENT, NULL, FALSE, TRUE, NUMBER, STRING */
-    mr_str text;         /* of a string decoded, of a number as it came */
+    enum json_kind kind;   /* ABSENT, NULL, FALSE, TRUE, NUMBER, STRING */
+    mr_str text;           /* of a string decoded, of a number as it came */
+    struct decimal number; /* of a number */
 };
 
 enum condition_kind {
-    CONDITION_EXACT = 0, /* `text` and `type` */
+    CONDITION_EXACT = 0, /* `type`; of a string `text`, of a number `low` */
     CONDITION_EXISTS,
     CONDITION_ABSENT,
     CONDITION_PREFIX,
     CONDITION_SUFFIX,
-    CONDITION_EQUAL, /* strings, case ignored */
     CONDITION_WILDCARD,
     CONDITION_RANGE, /* low, high */
     CONDITION_CIDR,
@@ -54,7 +57,7 @@ struct condition {
     uint32_t texts_at;   /* STRINGS: into the program's texts, sorted, each once */
     uint32_t n_texts;
     mr_str text;        /* string; number as written; wildcard as written, escapes checked */
-    struct decimal low; /* RANGE; EXACT number. Digits point into the program */
+    struct decimal low; /* RANGE; EXACT number; digits point into the program */
     struct decimal high;
 };
 
@@ -64,6 +67,8 @@ bool condition_holds(const struct condition *condition, const mr_str *texts,
                      const struct scalar *scalar, size_t *work);
 /* Checks a wildcard's escapes and stars; false with what was expected. */
 bool condition_wildcard_is_valid(mr_str text, const char **ret_expected);
+/* An address of either family, IPv4 mapped into IPv6; false: it is none. */
+bool address_read(mr_str text, uint8_t address[static 16]);
 /* Reads "a.b.c.d/n" or "x::y/n" (RFC 4291 text forms) into a CIDR condition; false: it is none. */
 bool condition_read_cidr(mr_str text, struct condition *ret_condition);
 

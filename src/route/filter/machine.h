@@ -22,7 +22,8 @@ struct value {
     enum value_type type;
     int32_t integer;
     bool boolean;
-    mr_str string; /* in the program, the event, or the run's arena */
+    bool is_missing; /* CESQL: an attribute the event lacks, until an operator takes it */
+    mr_str string;   /* in the program, the event, or the run's arena */
 };
 
 enum machine_error_kind {
@@ -76,7 +77,8 @@ struct insn {
     uint32_t to;    /* instruction to jump to */
     uint32_t first; /* conditions; for CESQL its own use (argument counts …) */
     uint32_t n;
-    uint32_t pointer; /* text number: where it stands in the pattern, for people; 0: none */
+    uint32_t pointer; /* text number: where it stands in the pattern, for people, and behind it the
+                         JSON that stands there; 0: none */
 };
 
 enum filter_form {
@@ -139,6 +141,8 @@ mr_err program_finish(struct program *program, const struct filter_key *key,
 #define MACHINE_DEPTH_MAX 64u               /* objects of a pattern inside one another */
 #define MACHINE_ARENA_MAX ((size_t)1 << 20) /* bytes of texts made while evaluating */
 
+#define MACHINE_ITERS_MAX (JSON_DEPTH_MAX + 1) /* arrays entered; no tape is deeper */
+
 /* An object that a pattern has entered. */
 struct frame {
     json_value object; /* absent: nothing there */
@@ -153,12 +157,13 @@ struct filter_run {
     uint32_t at; /* instruction */
     uint32_t steps_left;
     /* patterns */
-    struct frame frames[MACHINE_DEPTH_MAX + 2];
+    struct frame frames[MACHINE_DEPTH_MAX];
     uint32_t n_frames;
-    json_iter iters[JSON_DEPTH_MAX + 1];
+    json_iter iters[MACHINE_ITERS_MAX];
     uint32_t n_iters;
-    mr_buf scratch;     /* a decoded string */
-    uint32_t failed_at; /* the instruction that failed first, for people; UINT32_MAX: none */
+    mr_buf scratch;          /* a decoded string */
+    uint32_t failed_at;      /* the instruction that failed last, for people; UINT32_MAX: none */
+    json_value failed_value; /* what it looked at, of data */
     /* CESQL */
     struct value stack[MACHINE_STACK_MAX];
     uint32_t n_stack;
