@@ -1,7 +1,7 @@
-/* Patterns and events as JSON lines {"pattern": {…}, "event": {…}} from standard input: for each
- * line "true", "false", "error" (evaluating was given up), or "refused POINTER EXPECTED". What
- * other people's matchers are compared with. Events are as CloudEvents in JSON: attributes, and
- * `data`. */
+/* Patterns and events as JSON lines {"pattern": "…", "event": "…"} from standard input, both as
+ * texts, so that numbers stay as they were written. For each line: "true", "false", "error"
+ * (evaluating was given up), or "refused POINTER EXPECTED". What other people's matchers are
+ * compared with. Events are as CloudEvents in JSON: attributes, and `data`. */
 #include "route/filter.h"
 
 #include <stdio.h>
@@ -11,7 +11,8 @@
 
 struct judge {
     struct filter_run *run;
-    json_tape tape;
+    json_tape line;
+    json_tape event;
     mr_arena arena;
 };
 
@@ -53,12 +54,16 @@ static void judge_line(struct judge *judge, mr_str line) {
     struct filter_attribute attributes[ATTRIBUTES_MAX];
     struct filter *filter;
     struct filter_fault fault;
-    check(json_tape_read(&judge->tape, line, NULL), "read a line");
+    mr_str pattern;
+    mr_str text;
+    check(json_tape_read(&judge->line, line, NULL), "read a line");
     mr_arena_reset(&judge->arena);
-    json_value root = json_root(&judge->tape);
-    json_value event = json_find(root, MR_STR("event"));
-    mr_err err =
-        filter_compile_pattern(json_raw(json_find(root, MR_STR("pattern"))), &filter, &fault);
+    json_value root = json_root(&judge->line);
+    check(json_string(json_find(root, MR_STR("pattern")), &judge->arena, &pattern), "read it");
+    check(json_string(json_find(root, MR_STR("event")), &judge->arena, &text), "read it");
+    check(json_tape_read(&judge->event, text, NULL), "read an event");
+    json_value event = json_root(&judge->event);
+    mr_err err = filter_compile_pattern(pattern, &filter, &fault);
     if (mr_err_is(err, FILTER_E_REFUSED)) {
         printf("refused %s %s\n", fault.pointer, fault.expected);
         return;
@@ -79,14 +84,16 @@ int main(void) {
     size_t cap = 0;
     ssize_t len;
     check(filter_run_new(&judge.run), "start");
-    json_tape_init(&judge.tape, JSON_DEPTH_MAX);
+    json_tape_init(&judge.line, JSON_DEPTH_MAX);
+    json_tape_init(&judge.event, JSON_DEPTH_MAX);
     mr_arena_init(&judge.arena, (size_t)16 << 20);
     while ((len = getline(&line, &cap, stdin)) > 0) {
         judge_line(&judge, mr_str_of(line, (size_t)len));
     }
     free(line);
     filter_run_free(judge.run);
-    json_tape_done(&judge.tape);
+    json_tape_done(&judge.line);
+    json_tape_done(&judge.event);
     mr_arena_done(&judge.arena);
     return 0;
 }

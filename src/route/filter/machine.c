@@ -245,9 +245,19 @@ static void again_or_leave(struct filter_run *run, const struct insn *insn, bool
 static json_value member_of(struct filter_run *run, const struct insn *insn) {
     MR_ASSERT(run->n_frames > 0);
     json_value object = run->frames[run->n_frames - 1].object;
-    return machine_charge(run, json_count(object) / 8)
-               ? json_find(object, run->filter->texts[insn->slot])
-               : JSON_NONE;
+    struct slot *slot = &run->slots[insn->slot % MACHINE_SLOTS];
+    if (slot->run == run->n_runs && slot->name == insn->slot && slot->object.node == object.node &&
+        slot->object.tape == object.tape) {
+        return slot->value;
+    }
+    if (!machine_charge(run, json_count(object) / 8)) {
+        return JSON_NONE;
+    }
+    *slot = (struct slot){.run = run->n_runs,
+                          .object = object,
+                          .value = json_find(object, run->filter->texts[insn->slot]),
+                          .name = insn->slot};
+    return slot->value;
 }
 
 /* --- the loop ----------------------------------------------------------------------------------*/
@@ -307,6 +317,7 @@ static void step_control(struct filter_run *run, const struct insn *insn) {
 
 static void start(const struct filter *filter, const struct filter_event *event,
                   struct filter_run *run) {
+    run->n_runs++;
     run->filter = filter;
     run->event = event;
     run->at = 0;

@@ -143,6 +143,15 @@ mr_err program_finish(struct program *program, const struct filter_key *key,
 
 #define MACHINE_ITERS_MAX (JSON_DEPTH_MAX + 1) /* arrays entered; no tape is deeper */
 
+/* A member that was looked up: each is looked for once per object, however often it is named. */
+#define MACHINE_SLOTS 64u
+struct slot {
+    uint64_t run; /* evaluation; another one: empty */
+    json_value object;
+    json_value value;
+    uint32_t name;
+};
+
 /* An object that a pattern has entered. */
 struct frame {
     json_value object; /* absent: nothing there */
@@ -161,6 +170,8 @@ struct filter_run {
     uint32_t n_frames;
     json_iter iters[MACHINE_ITERS_MAX];
     uint32_t n_iters;
+    struct slot slots[MACHINE_SLOTS]; /* by name, modulo */
+    uint64_t n_runs;
     mr_buf scratch;          /* a decoded string */
     uint32_t failed_at;      /* the instruction that failed last, for people; UINT32_MAX: none */
     json_value failed_value; /* what it looked at, of data */
