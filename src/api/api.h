@@ -41,6 +41,7 @@ struct api {
     struct tail *tail;
     const struct catalogue *catalogue;
     struct writer *writer;
+    struct journal *journal; /* read by previews */
     struct rate_table *rates; /* of all workers */
     struct siphash_key store_key;
     struct event_limits limits;
@@ -62,7 +63,8 @@ struct api {
     struct auth_cache *cache;
     struct ingest *ingest;
     uint64_t request_serial;
-    uint32_t calls; /* alive */
+    uint32_t calls;    /* alive */
+    uint32_t previews; /* running */
 };
 
 /* Fills in what is its own; the given fields must be set. Takes a reference of snapshot.

@@ -235,24 +235,50 @@ static mr_err parse_document(struct control *control, uint32_t account, json_val
     return find_destination(control, account, draft, ret_refusal);
 }
 
-mr_err rules_draft(struct control *control, uint32_t account, json_value rule, mr_arena *arena,
-                   struct rule_draft *ret_draft, struct refusal *ret_refusal) {
+static mr_err parse_draft(struct control *control, uint32_t account, json_value root,
+                          mr_arena *arena, struct rule_draft *ret_draft,
+                          struct refusal *ret_refusal) {
     static const struct body_place inside = {.path = "rule.", .wrong = REFUSAL_RULE};
+    static const char *const outer[] = {"rule", "events"};
     static const char *const needed[] = {"event_types"};
     struct draft draft = {.destination = 0};
+    json_value rule = json_find(root, MR_STR("rule"));
+    json_value events = json_find(root, MR_STR("events"));
+    MR_TRY(body_only(root, &place, outer, 2, ret_refusal));
+    MR_TRY(body_needs(root, &place, outer, 1, ret_refusal));
+    if (json_kind_of(rule) != JSON_OBJECT) {
+        return refuse(ret_refusal, REFUSAL_MALFORMED, "rule must be an object.");
+    }
+    bool has_events = !json_is_absent(events) && json_kind_of(events) != JSON_NULL;
+    if (has_events && json_kind_of(events) != JSON_ARRAY) {
+        return refuse(ret_refusal, REFUSAL_MALFORMED, "events must be an array of events.");
+    }
     MR_TRY(body_only(rule, &inside, member_names, MEMBERS, ret_refusal));
     MR_TRY(body_needs(rule, &inside, needed, 1, ret_refusal));
     MR_TRY(parse_members(control, rule, arena, &draft, ret_refusal));
     if (!mr_str_is_absent(draft.destination_id)) {
         MR_TRY(find_destination(control, account, &draft, ret_refusal));
     }
+    MR_TRY(parse_filter(control, json_find(rule, MR_STR("filter")), arena, &draft, ret_refusal));
     *ret_draft = (struct rule_draft){.is_enabled = draft.is_enabled,
                                      .product_group = draft.product_group,
                                      .types = draft.types,
                                      .n_types = draft.n_types,
-                                     .sampling = draft.sampling};
-    return filter_parse(&control->filters, json_find(rule, MR_STR("filter")), &ret_draft->filter,
-                        ret_refusal);
+                                     .sampling = draft.sampling,
+                                     .filter_json = draft.filter,
+                                     .events = has_events ? json_raw(events) : MR_STR_NONE};
+    return MR_OK;
+}
+
+mr_err rules_draft(struct control *control, uint32_t account, mr_str body, mr_arena *arena,
+                   struct rule_draft *ret_draft, struct refusal *ret_refusal) {
+    json_tape tape;
+    mr_err err = body_read(&tape, body, ret_refusal);
+    if (mr_is_ok(err)) {
+        err = parse_draft(control, account, json_root(&tape), arena, ret_draft, ret_refusal);
+    }
+    json_tape_done(&tape);
+    return refuse_error(control, err, ret_refusal);
 }
 
 /* ---- rows ---- */

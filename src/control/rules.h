@@ -32,18 +32,20 @@ mr_err rules_create(struct control *control, uint32_t account, mr_str body, mr_a
                     struct rule_view *ret_view, struct refusal *ret_refusal);
 mr_err rules_get(struct control *control, uint32_t account, mr_str id, mr_arena *arena,
                  struct rule_view *ret_view, struct refusal *ret_refusal);
-/* A rule that is only tried out. */
+/* A rule that is only tried out, and on what. */
 struct rule_draft {
     bool is_enabled;
     mr_str product_group; /* absent: none */
     const struct model_rule_type *types;
     size_t n_types;
     uint32_t sampling;
-    struct route_filter *filter; /* the caller's reference; NULL: none */
+    mr_str filter_json; /* compiles; absent: none */
+    mr_str events;      /* a JSON array; absent: none were given */
 };
-/* Judges a rule as rules_create does, but name and destination_id may be missing; stores nothing.
- * Texts in the arena, or slices of the value's text. Refusals as rules_create. */
-mr_err rules_draft(struct control *control, uint32_t account, json_value rule, mr_arena *arena,
+/* body: {"rule":{as rules_create takes it, but name and destination_id may be missing},
+ * "events"?:[…]}. Stores nothing. Texts in the arena, or slices of body. Refusals as rules_create;
+ * 20400 where events is no array; what is in it is not looked at. */
+mr_err rules_draft(struct control *control, uint32_t account, mr_str body, mr_arena *arena,
                    struct rule_draft *ret_draft, struct refusal *ret_refusal);
 /* In order of creation. status, destination_id: absent or a value to select by. */
 mr_err rules_list(struct control *control, uint32_t account, mr_str status, mr_str destination_id,

@@ -351,6 +351,10 @@ bool route_index_has_filters(const struct route_index *index) {
     return index->n_runs > 0;
 }
 
+const struct route_filter *route_index_filter(const struct route_index *index) {
+    return index->n_runs > 0 ? index->runs[0].filter : NULL;
+}
+
 /* The bucket of a key, or NULL. */
 static const struct bucket *find_bucket(const struct route_index *index, uint32_t account,
                                         enum key_kind kind, mr_str text) {

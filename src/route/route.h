@@ -44,6 +44,8 @@ size_t route_index_bytes(const struct route_index *index);
 
 /* Has any rule in it a filter? Without, matching looks at no content. */
 bool route_index_has_filters(const struct route_index *index);
+/* One of its filters, for an index of one rule; NULL: it has none. */
+const struct route_filter *route_index_filter(const struct route_index *index);
 
 /* What matching needs to know of an event. */
 struct route_event {

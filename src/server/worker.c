@@ -173,6 +173,7 @@ static struct api api_of(struct worker *worker) {
                         .tail = worker->tail,
                         .catalogue = program->catalogue,
                         .writer = program->writer,
+                        .journal = program->journal,
                         .rates = program->rates,
                         .store_key = siphash_key_of(control_store_key(program->control)),
                         .limits = limits,
