@@ -22,7 +22,7 @@ foreach(room ${unit_rooms})
 endforeach()
 
 # Further kinds of tests add themselves where they live.
-foreach(kind sim fault fuzz)
+foreach(kind sim fault fuzz judges)
   if(EXISTS ${CMAKE_SOURCE_DIR}/test/${kind}/CMakeLists.txt)
     add_subdirectory(${CMAKE_SOURCE_DIR}/test/${kind} ${CMAKE_BINARY_DIR}/test/${kind})
   endif()

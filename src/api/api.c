@@ -36,6 +36,7 @@ const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
     [AUTH_ROUTE_DESTINATION_METRICS] = {0, api_destination_metrics, API_KEY_IGNORED},
     [AUTH_ROUTE_RULES_LIST] = {0, api_rules_list, API_KEY_IGNORED},
     [AUTH_ROUTE_RULES_CREATE] = {API_BODY_MAX, api_rules_create, API_KEY_IN_JOB},
+    [AUTH_ROUTE_RULES_PREVIEW] = {API_PREVIEW_BODY_MAX, api_rules_preview, API_KEY_IGNORED},
     [AUTH_ROUTE_RULE_GET] = {0, api_rule_get, API_KEY_IGNORED},
     [AUTH_ROUTE_RULE_PATCH] = {API_BODY_MAX, api_rule_patch, API_KEY_IGNORED},
     [AUTH_ROUTE_RULE_DELETE] = {0, api_rule_delete, API_KEY_IGNORED},

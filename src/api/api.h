@@ -39,6 +39,7 @@ struct api {
     struct test_limits *test_limits;
     struct tail *tail;
     struct writer *writer;
+    struct journal *journal; /* read by previews */
     struct rate_table *rates; /* of all workers */
     struct siphash_key store_key;
     struct event_limits limits;
@@ -60,7 +61,8 @@ struct api {
     struct auth_cache *cache;
     struct ingest *ingest;
     uint64_t request_serial;
-    uint32_t calls; /* alive */
+    uint32_t calls;    /* alive */
+    uint32_t previews; /* running */
 };
 
 /* Fills in what is its own; the given fields must be set. Takes a reference of snapshot.

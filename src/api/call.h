@@ -18,6 +18,7 @@
 #include "http/exchange.h"
 
 #define API_BODY_MAX   ((size_t)1 << 20) /* of a call that is not events */
+#define API_PREVIEW_BODY_MAX ((size_t)8 << 20)
 #define API_ARENA_MAX  ((size_t)16 << 20)
 #define API_ANSWER_MAX ((size_t)32 << 20)
 #define API_QUERY_MAX  16
@@ -58,7 +59,7 @@ struct api_call {
 };
 
 /* What an Idempotency-Key does on a route (idempotency.c). Every POST with a token has a rule but
- * events, whose ids are their keys, and tests. */
+ * events, whose ids are their keys, tests, and previews, which do nothing. */
 enum api_key_rule {
     API_KEY_IGNORED = 0,
     API_KEY_IN_JOB,  /* the effect is the store's: the answer is kept in its transaction */
@@ -135,6 +136,7 @@ void api_destination_signing_secret(struct api_call *call);
 void api_destination_metrics(struct api_call *call);
 void api_rules_list(struct api_call *call);
 void api_rules_create(struct api_call *call);
+void api_rules_preview(struct api_call *call);
 void api_rule_get(struct api_call *call);
 void api_rule_patch(struct api_call *call);
 void api_rule_delete(struct api_call *call);

@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "event/envelope.h"
 #include "json/write.h"
+#include "route/content.h"
 #include "route/route.h"
 
 #include <stdio.h>
@@ -48,6 +49,8 @@ struct ingest {
     struct api *api;
     struct event_parser parser;
     struct route_result routes;
+    struct route_content content; /* of the event being matched, for filters */
+    struct filter_run *filter_run;
     struct record_target *targets; /* owned, n_targets_max, of the event being encoded */
     const uint32_t **rules;
     size_t n_targets_max;
@@ -330,11 +333,16 @@ static mr_err fill_targets(struct ingest *ingest, uint32_t *ret_n) {
     return MR_OK;
 }
 
+/* Filters are fed only where the account has any. */
 static mr_err match_event(struct ingest *ingest, const struct model_account *account,
-                          const struct event *event, const struct event_resolution *resolution) {
+                          const struct event *event, const struct event_resolution *resolution,
+                          const struct event_place *place) {
     if (account->routes == NULL) {
         ingest->routes.n_targets = 0;
         return MR_OK;
+    }
+    if (route_index_has_filters(account->routes)) {
+        MR_TRY(route_content_fill(&ingest->content, event, resolution, place));
     }
     const struct catalogue_type *type =
         resolution->type_known
@@ -345,8 +353,15 @@ static mr_err match_event(struct ingest *ingest, const struct model_account *acc
                                       .type = event->type,
                                       .product_group =
                                           type != NULL ? type->product_group : MR_STR_NONE,
-                                      .id_hash = route_id_hash(event->id)};
-    return route_match(account->routes, &route, &ingest->routes);
+                                      .id_hash = route_id_hash(event->id),
+                                      .content = &ingest->content.event,
+                                      .run = ingest->filter_run};
+    MR_TRY(route_match(account->routes, &route, &ingest->routes));
+    if (ingest->routes.n_filter_errors > 0) {
+        mr_metric_add(ingest->api->metrics, MR_METRIC_FILTER_ERRORS,
+                      ingest->routes.n_filter_errors);
+    }
+    return MR_OK;
 }
 
 static struct siphash_128 tag_of(const struct api *api, uint32_t account,
@@ -431,7 +446,7 @@ static mr_err encode_batch(struct ticket *ticket, struct event_batch *batch,
         if (!event_resolve(event, (uint32_t)i, &place, &batch->errors, &resolution)) {
             continue;
         }
-        MR_TRY(match_event(ingest, account, event, &resolution));
+        MR_TRY(match_event(ingest, account, event, &resolution, &place));
         uint32_t n_targets;
         MR_TRY(fill_targets(ingest, &n_targets));
         MR_TRY(encode_event(ticket, event, &resolution, &place, n_targets));
@@ -707,7 +722,13 @@ mr_err ingest_new(struct api *api, struct ingest **ret_ingest) {
     if (ingest == NULL) {
         return MR_ERR(MR_E_NOMEM);
     }
+    mr_err err = filter_run_new(&ingest->filter_run);
+    if (mr_is_err(err)) {
+        mr_free(ingest);
+        return err;
+    }
     ingest->api = api;
+    route_content_init(&ingest->content);
     event_parser_init(&ingest->parser, &api->limits);
     route_result_init(&ingest->routes);
     mr_buf_init(&ingest->answer, ANSWER_BYTES_MAX);
@@ -730,6 +751,8 @@ void ingest_free(struct ingest *ingest) {
     }
     event_parser_done(&ingest->parser);
     route_result_done(&ingest->routes);
+    route_content_done(&ingest->content);
+    filter_run_free(ingest->filter_run);
     mr_free(ingest->targets);
     mr_free(ingest->rules);
     mr_buf_done(&ingest->answer);

@@ -98,6 +98,7 @@ enum auth_errors {
     X(DESTINATION_METRICS, "GET", "/v1/destinations/{id}/metrics", EVENT_STREAMS, READ, PLAIN)     \
     X(RULES_LIST, "GET", "/v1/streaming-rules", EVENT_STREAMS, READ, PLAIN)                        \
     X(RULES_CREATE, "POST", "/v1/streaming-rules", EVENT_STREAMS, WRITE, PLAIN)                    \
+    X(RULES_PREVIEW, "POST", "/v1/streaming-rules/preview", EVENT_STREAMS, WRITE, PLAIN)           \
     X(RULE_GET, "GET", "/v1/streaming-rules/{id}", EVENT_STREAMS, READ, PLAIN)                     \
     X(RULE_PATCH, "PATCH", "/v1/streaming-rules/{id}", EVENT_STREAMS, MODIFY, PLAIN)               \
     X(RULE_DELETE, "DELETE", "/v1/streaming-rules/{id}", EVENT_STREAMS, DELETE, PLAIN)             \

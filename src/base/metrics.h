@@ -17,6 +17,8 @@
       "Ingest requests refused, whole")                                                            \
     X(EVENTS_UNMATCHED, "millrace_events_unmatched_total", "", "counter",                          \
       "Events that matched no streaming rule")                                                     \
+    X(FILTER_ERRORS, "millrace_filter_errors_total", "", "counter",                                \
+      "Evaluations of rules' filters that failed; the rule does not match")                        \
     X(JOURNAL_SYNCS, "millrace_journal_syncs_total", "", "counter",                                \
       "fdatasync calls of the journal")                                                            \
     X(JOURNAL_BYTES, "millrace_journal_bytes_total", "", "counter",                                \

@@ -154,6 +154,7 @@ static void fill_rules(const struct snapshot *view, uint32_t account, struct rou
             .product_group = rule->product_group,
             .types = out->types + n_types,
             .n_types = rule->n_types,
+            .filter = rule->filter,
         };
         n_types += rule->n_types;
     }

@@ -324,6 +324,7 @@ void control_close(struct control *control) {
     }
     MR_ASSERT(!control->is_started && control->publications == NULL);
     snapshot_unref(control->snapshot);
+    filter_pool_done(&control->filters);
     auth_keyring_unref(control->keyring);
     auth_signer_free(control->signer);
     mr_secret_unref(&control->pepper);

@@ -3,6 +3,7 @@
 #ifndef MR_CONTROL_PRIVATE_H
 #define MR_CONTROL_PRIVATE_H
 
+#include "control/filters.h"
 #include "control/jobs.h"
 #include "control/store.h"
 #include "crypto/hash.h"
@@ -40,6 +41,7 @@ struct control {
     struct snapshot *snapshot; /* newest; a reference */
     struct changes pending;    /* the tail of the open transaction included */
     size_t committed;          /* of pending: what a commit has made so */
+    struct filter_pool filters;
 
     /* jobs.c */
     struct mailbox mailbox; /* any thread */

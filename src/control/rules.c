@@ -4,6 +4,10 @@
  * is made; matching reads the route index that is compiled from those objects. As with
  * destinations, POST and PATCH judge one whole document with one parser.
  *
+ * A filter is stored as the JSON text of the call, minified, and compiled when the object is made.
+ * A PATCH replaces it as a whole: merging two patterns member by member, as RFC 7396 would, gives
+ * one that nobody wrote, and nobody sees from the patch what it says.
+ *
  * A change of a rule marks the rule and its account (whose route index changes) for the next
  * snapshot. Queued deliveries are not touched: they name rule and destination by number. */
 #include "control/rules.h"
@@ -38,6 +42,7 @@ struct draft {
     size_t n_types;
     uint32_t sampling;
     mr_str metadata;
+    mr_str filter; /* JSON; absent: none */
 };
 
 /* ---- event types ---- */
@@ -187,14 +192,26 @@ static mr_err parse_group(struct control *control, json_value root, mr_arena *ar
     return MR_OK;
 }
 
-static mr_err parse_document(struct control *control, uint32_t account, json_value root,
-                             mr_arena *arena, struct draft *draft, struct refusal *ret_refusal) {
-    static const char *const needed[] = {"name", "destination_id", "event_types"};
+/* Only its text is kept here; compiled, it waits in the pool for rule_load. */
+static mr_err parse_filter(struct control *control, json_value value, mr_arena *arena,
+                           struct draft *draft, struct refusal *ret_refusal) {
+    struct route_filter *filter = NULL;
+    MR_TRY(filter_parse(&control->filters, value, &filter, ret_refusal));
+    if (filter == NULL) {
+        draft->filter = MR_STR_NONE;
+        return MR_OK;
+    }
+    draft->filter = mr_arena_str(arena, filter->json);
+    route_filter_unref(filter);
+    return mr_str_is_absent(draft->filter) ? MR_ERR(MR_E_NOMEM) : MR_OK;
+}
+
+/* All members but the filter, and what they say of others. */
+static mr_err parse_members(struct control *control, json_value root, mr_arena *arena,
+                            struct draft *draft, struct refusal *ret_refusal) {
     uint32_t status = 0;
     draft->metadata = MR_STR("{}");
     draft->sampling = 1;
-    MR_TRY(body_only(root, &place, member_names, MEMBERS, ret_refusal));
-    MR_TRY(body_needs(root, &place, needed, 3, ret_refusal));
     MR_TRY(
         body_text(root, &place, "name", 1, RULE_NAME_MAX, false, arena, &draft->name, ret_refusal));
     MR_TRY(body_text(root, &place, "destination_id", 1, 64, false, arena, &draft->destination_id,
@@ -204,21 +221,70 @@ static mr_err parse_document(struct control *control, uint32_t account, json_val
     MR_TRY(body_object(root, &place, "metadata", METADATA_BYTES_MAX, arena, &draft->metadata,
                        ret_refusal));
     draft->is_enabled = status == 0;
-    json_value filter = json_find(root, MR_STR("filter"));
-    if (!json_is_absent(filter) && json_kind_of(filter) != JSON_NULL) {
-        return refuse(ret_refusal, REFUSAL_RULE,
-                      "filter must be null: filters are not available in this version.");
-    }
     MR_TRY(parse_group(control, root, arena, draft, ret_refusal));
-    MR_TRY(parse_types(control, json_find(root, MR_STR("event_types")), arena, draft, ret_refusal));
+    return parse_types(control, json_find(root, MR_STR("event_types")), arena, draft, ret_refusal);
+}
+
+static mr_err parse_document(struct control *control, uint32_t account, json_value root,
+                             mr_arena *arena, struct draft *draft, struct refusal *ret_refusal) {
+    static const char *const needed[] = {"name", "destination_id", "event_types"};
+    MR_TRY(body_only(root, &place, member_names, MEMBERS, ret_refusal));
+    MR_TRY(body_needs(root, &place, needed, 3, ret_refusal));
+    MR_TRY(parse_members(control, root, arena, draft, ret_refusal));
     return find_destination(control, account, draft, ret_refusal);
+}
+
+static mr_err parse_draft(struct control *control, uint32_t account, json_value root,
+                          mr_arena *arena, struct rule_draft *ret_draft,
+                          struct refusal *ret_refusal) {
+    static const struct body_place inside = {.path = "rule.", .wrong = REFUSAL_RULE};
+    static const char *const outer[] = {"rule", "events"};
+    static const char *const needed[] = {"event_types"};
+    struct draft draft = {.destination = 0};
+    json_value rule = json_find(root, MR_STR("rule"));
+    json_value events = json_find(root, MR_STR("events"));
+    MR_TRY(body_only(root, &place, outer, 2, ret_refusal));
+    MR_TRY(body_needs(root, &place, outer, 1, ret_refusal));
+    if (json_kind_of(rule) != JSON_OBJECT) {
+        return refuse(ret_refusal, REFUSAL_MALFORMED, "rule must be an object.");
+    }
+    bool has_events = !json_is_absent(events) && json_kind_of(events) != JSON_NULL;
+    if (has_events && json_kind_of(events) != JSON_ARRAY) {
+        return refuse(ret_refusal, REFUSAL_MALFORMED, "events must be an array of events.");
+    }
+    MR_TRY(body_only(rule, &inside, member_names, MEMBERS, ret_refusal));
+    MR_TRY(body_needs(rule, &inside, needed, 1, ret_refusal));
+    MR_TRY(parse_members(control, rule, arena, &draft, ret_refusal));
+    if (!mr_str_is_absent(draft.destination_id)) {
+        MR_TRY(find_destination(control, account, &draft, ret_refusal));
+    }
+    MR_TRY(parse_filter(control, json_find(rule, MR_STR("filter")), arena, &draft, ret_refusal));
+    *ret_draft = (struct rule_draft){.is_enabled = draft.is_enabled,
+                                     .product_group = draft.product_group,
+                                     .types = draft.types,
+                                     .n_types = draft.n_types,
+                                     .sampling = draft.sampling,
+                                     .filter_json = draft.filter,
+                                     .events = has_events ? json_raw(events) : MR_STR_NONE};
+    return MR_OK;
+}
+
+mr_err rules_draft(struct control *control, uint32_t account, mr_str body, mr_arena *arena,
+                   struct rule_draft *ret_draft, struct refusal *ret_refusal) {
+    json_tape tape;
+    mr_err err = body_read(&tape, body, ret_refusal);
+    if (mr_is_ok(err)) {
+        err = parse_draft(control, account, json_root(&tape), arena, ret_draft, ret_refusal);
+    }
+    json_tape_done(&tape);
+    return refuse_error(control, err, ret_refusal);
 }
 
 /* ---- rows ---- */
 
 #define VIEW_COLUMNS                                                                               \
     "r.number, r.id, a.id, r.name, r.enabled, d.id, r.product_group, r.event_types, r.sampling,"   \
-    " r.metadata, r.created_ms, r.updated_ms, r.version"
+    " r.metadata, r.created_ms, r.updated_ms, r.version, r.filter"
 #define VIEW_FROM                                                                                  \
     " FROM rules r JOIN accounts a ON a.number = r.account"                                        \
     " JOIN destinations d ON d.number = r.destination"
@@ -237,6 +303,7 @@ static mr_err read_view(struct query *query, mr_arena *arena, struct rule_view *
         .created_ms = query_col_i64(query, 10),
         .updated_ms = query_col_i64(query, 11),
         .version = (uint32_t)query_col_i64(query, 12),
+        .filter_json = query_col_text(query, 13, arena),
     };
     return read_stored_types(query_col_bytes(query, 7), arena, &view->types, &view->n_types);
 }
@@ -258,7 +325,7 @@ static mr_err find_view(struct control *control, uint32_t account, mr_str id, mr
 }
 
 /* Binds what INSERT and UPDATE share: name, enabled, destination, product_group, event_types,
- * sampling, metadata, now. */
+ * sampling, metadata, now, filter. */
 static void bind_draft(struct query *query, const struct draft *draft, mr_str types) {
     query_text(query, draft->name);
     query_i64(query, draft->is_enabled ? 1 : 0);
@@ -268,6 +335,7 @@ static void bind_draft(struct query *query, const struct draft *draft, mr_str ty
     query_i64(query, draft->sampling);
     query_text(query, draft->metadata);
     query_i64(query, mr_wall_ms(os_wall_now()));
+    query_text(query, draft->filter);
 }
 
 /* Writes the row: a new one where number was just taken, else the change of it. */
@@ -306,13 +374,18 @@ static mr_err create_inner(struct control *control, uint32_t account, mr_str bod
     if (mr_is_ok(err)) {
         err = parse_document(control, account, json_root(&tape), arena, &draft, ret_refusal);
     }
+    if (mr_is_ok(err)) {
+        err = parse_filter(control, json_find(json_root(&tape), MR_STR("filter")), arena, &draft,
+                           ret_refusal);
+    }
     json_tape_done(&tape);
     MR_TRY(err);
     MR_TRY(number_take(control, "rule", &number));
     MR_TRY(store_draft(control,
                        "INSERT INTO rules(name, enabled, destination, product_group, event_types,"
-                       " sampling, metadata, version, created_ms, updated_ms, number, id, account)"
-                       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?8, ?9, ?10, ?11)",
+                       " sampling, metadata, version, created_ms, updated_ms, filter, number, id,"
+                       " account)"
+                       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?8, ?9, ?10, ?11, ?12)",
                        account, number, mr_str_c(id), &draft));
     return find_view(control, account, mr_str_c(id), arena, ret_view, ret_refusal);
 }
@@ -414,6 +487,20 @@ static mr_err check_version(uint32_t if_version, uint32_t version, struct refusa
                         "The streaming rule was changed meanwhile.");
 }
 
+/* The patch's filter as it stands there, or, where it names none, the one before. */
+static mr_err patch_filter(struct control *control, mr_str body, const struct rule_view *before,
+                           mr_arena *arena, struct draft *draft, struct refusal *ret_refusal) {
+    json_tape tape;
+    mr_err err = body_read(&tape, body, ret_refusal);
+    json_value filter = json_find(json_root(&tape), MR_STR("filter"));
+    draft->filter = before->filter_json;
+    if (mr_is_ok(err) && !json_is_absent(filter)) {
+        err = parse_filter(control, filter, arena, draft, ret_refusal);
+    }
+    json_tape_done(&tape);
+    return err;
+}
+
 static mr_err patch_inner(struct control *control, uint32_t account, mr_str id, mr_str body,
                           uint32_t if_version, mr_arena *arena, struct rule_view *ret_view,
                           struct refusal *ret_refusal) {
@@ -440,10 +527,13 @@ static mr_err patch_inner(struct control *control, uint32_t account, mr_str id, 
         err = parse_document(control, account, json_root(&tape), arena, &draft, ret_refusal);
     }
     if (mr_is_ok(err)) {
+        err = patch_filter(control, body, &before, arena, &draft, ret_refusal);
+    }
+    if (mr_is_ok(err)) {
         err = store_draft(control,
                           "UPDATE rules SET name = ?1, enabled = ?2, destination = ?3,"
                           " product_group = ?4, event_types = ?5, sampling = ?6, metadata = ?7,"
-                          " updated_ms = ?8, version = version + 1 WHERE number = ?9",
+                          " updated_ms = ?8, filter = ?9, version = version + 1 WHERE number = ?10",
                           account, before.number, MR_STR_NONE, &draft);
     }
     json_tape_done(&tape);
@@ -469,8 +559,9 @@ static mr_err delete_inner(struct control *control, uint32_t account, mr_str id,
     MR_TRY(find_view(control, account, id, arena, &view, ret_refusal));
     MR_TRY(check_version(if_version, view.version, ret_refusal));
     struct query query =
-        query_begin(&control->store, "UPDATE rules SET deleted_ms = ?1, event_types = '[]',"
-                                     " metadata = '{}', version = version + 1 WHERE number = ?2");
+        query_begin(&control->store,
+                    "UPDATE rules SET deleted_ms = ?1, event_types = '[]',"
+                    " metadata = '{}', filter = NULL, version = version + 1 WHERE number = ?2");
     query_i64(&query, mr_wall_ms(os_wall_now()));
     query_i64(&query, view.number);
     MR_TRY(query_run(&query));
@@ -546,10 +637,28 @@ static mr_err fill_object(struct query *query, struct model_rule *rule) {
     return err;
 }
 
+/* A filter that this version refuses, though an earlier one took it: its rule matches nothing
+ * rather than everything. */
+static mr_err fill_filter(struct control *control, struct query *query, struct model_rule *rule) {
+    if (query_col_is_null(query, 8)) {
+        return MR_OK;
+    }
+    struct filter_fault fault;
+    mr_err err =
+        filter_pool_take(&control->filters, query_col_bytes(query, 8), &rule->filter, &fault);
+    if (mr_err_is(err, FILTER_E_REFUSED)) {
+        mr_error(control->options.log, "rule_filter_refused", mr_kv_c("rule", rule->object.id),
+                 mr_kv_c("expected", fault.expected));
+        rule->is_enabled = false;
+        return MR_OK;
+    }
+    return err;
+}
+
 mr_err rule_load(struct control *control, uint32_t number, struct model_object **ret_object) {
     struct query query =
         query_begin(&control->store, "SELECT id, account, destination, name, enabled,"
-                                     " product_group, event_types, sampling FROM rules"
+                                     " product_group, event_types, sampling, filter FROM rules"
                                      " WHERE number = ?1 AND deleted_ms IS NULL");
     query_i64(&query, number);
     struct model_rule *rule = NULL;
@@ -558,6 +667,9 @@ mr_err rule_load(struct control *control, uint32_t number, struct model_object *
         rule =
             model_rule_new(number, query_col_bytes(&query, 0), (uint32_t)query_col_i64(&query, 1));
         err = rule == NULL ? MR_ERR(MR_E_NOMEM) : fill_object(&query, rule);
+        if (mr_is_ok(err)) {
+            err = fill_filter(control, &query, rule);
+        }
     }
     mr_err ended = query_end(&query);
     if (mr_is_ok(err)) {
@@ -589,7 +701,7 @@ mr_err rule_write_json(const struct rule_view *view, mr_buf *out) {
     json_out_member_str(&writer, "product_group", view->product_group);
     json_out_name(&writer, MR_STR("event_types"));
     write_types(view->types, view->n_types, &writer);
-    json_out_member_null(&writer, "filter");
+    json_out_member_raw(&writer, "filter", view->filter_json);
     json_out_member_u64(&writer, "sampling", view->sampling);
     json_out_member_raw(&writer, "metadata", view->metadata_json);
     json_out_member_c(&writer, "date_created", created);

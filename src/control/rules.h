@@ -16,6 +16,7 @@ struct rule_view {
     size_t n_types;
     uint32_t sampling;
     mr_str metadata_json;
+    mr_str filter_json; /* absent: none */
     int64_t created_ms;
     int64_t updated_ms;
     uint32_t version;
@@ -25,18 +26,32 @@ struct rule_view {
 #define RULE_SAMPLING_MAX 1000000
 
 /* body: {"name","destination_id","event_types":[{"type","schema_version"?}],"status"?,
- * "product_group"?,"filter"?:null,"sampling"?,"metadata"?}. Refusals: 20400, 20001, 20002, and
- * 31020 for what is wrong with the rule itself, the filter included: this version has no filters.
- */
+ * "product_group"?,"filter"?:{"pattern":{…}}|{"cesql":"…"}|null,"sampling"?,"metadata"?}. Refusals:
+ * 20400, 20001, 20002, and 31020 for what is wrong with the rule itself, the filter included. */
 mr_err rules_create(struct control *control, uint32_t account, mr_str body, mr_arena *arena,
                     struct rule_view *ret_view, struct refusal *ret_refusal);
 mr_err rules_get(struct control *control, uint32_t account, mr_str id, mr_arena *arena,
                  struct rule_view *ret_view, struct refusal *ret_refusal);
+/* A rule that is only tried out, and on what. */
+struct rule_draft {
+    bool is_enabled;
+    mr_str product_group; /* absent: none */
+    const struct model_rule_type *types;
+    size_t n_types;
+    uint32_t sampling;
+    mr_str filter_json; /* compiles; absent: none */
+    mr_str events;      /* a JSON array; absent: none were given */
+};
+/* body: {"rule":{as rules_create takes it, but name and destination_id may be missing},
+ * "events"?:[…]}. Stores nothing. Texts in the arena, or slices of body. Refusals as rules_create;
+ * 20400 where events is no array; what is in it is not looked at. */
+mr_err rules_draft(struct control *control, uint32_t account, mr_str body, mr_arena *arena,
+                   struct rule_draft *ret_draft, struct refusal *ret_refusal);
 /* In order of creation. status, destination_id: absent or a value to select by. */
 mr_err rules_list(struct control *control, uint32_t account, mr_str status, mr_str destination_id,
                   struct control_page page, mr_arena *arena, struct rule_view **ret_rows,
                   size_t *ret_n, uint64_t *ret_count, struct refusal *ret_refusal);
-/* JSON Merge Patch (RFC 7396). */
+/* JSON Merge Patch (RFC 7396), but that a filter is replaced as a whole. */
 mr_err rules_patch(struct control *control, uint32_t account, mr_str id, mr_str body,
                    uint32_t if_version, mr_arena *arena, struct rule_view *ret_view,
                    struct refusal *ret_refusal);

@@ -83,6 +83,9 @@ static const char schema_1[] =
     " action TEXT NOT NULL, object TEXT NOT NULL, at_ms INTEGER NOT NULL, origin TEXT NOT NULL)"
     " STRICT;";
 
+/* What turns format 1 into format 2: filters of rules. */
+static const char schema_2[] = "ALTER TABLE rules ADD COLUMN filter TEXT;";
+
 static mr_err map_error(int rc) {
     switch (rc & 0xff) {
     case SQLITE_OK:
@@ -136,9 +139,14 @@ static mr_err read_number(struct store *store, const char *sql, int64_t *ret_n) 
     return rc == SQLITE_ROW ? MR_OK : fail(store, rc, "reading the format");
 }
 
-static mr_err make_tables(struct store *store) {
+/* From an older format, 0: an empty file. All or nothing. */
+static mr_err upgrade(struct store *store, int64_t format) {
+    static const char *const steps[STORE_FORMAT] = {schema_1, schema_2};
+    mr_err err = MR_OK;
     MR_TRY(store_begin(store));
-    mr_err err = run_text(store, schema_1, "making the tables");
+    for (int64_t i = format; i < STORE_FORMAT && mr_is_ok(err); i++) {
+        err = run_text(store, steps[i], "making the tables");
+    }
     if (mr_is_ok(err)) {
         char pragmas[128];
         (void)sqlite3_snprintf(sizeof pragmas, pragmas,
@@ -165,7 +173,7 @@ static mr_err check_format(struct store *store) {
     }
     MR_TRY(read_number(store, "SELECT count(*) FROM sqlite_schema", &n_tables));
     /* Format 0 with tables is somebody else's database. */
-    return n_tables == 0 ? make_tables(store) : MR_ERR(MR_E_INVALID);
+    return (format == 0) == (n_tables == 0) ? upgrade(store, format) : MR_ERR(MR_E_INVALID);
 }
 
 mr_err store_open(struct store *store, const char *path, bool must_exist, uint32_t page_count_max,

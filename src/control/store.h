@@ -11,7 +11,7 @@
 #include <sqlite3.h>
 
 #define STORE_STATEMENTS_MAX 128
-#define STORE_FORMAT         1 /* user_version of the database */
+#define STORE_FORMAT         2 /* user_version of the database */
 
 struct store_statement {
     const char *sql; /* the literal's address is its name */

@@ -232,6 +232,25 @@ static mr_err put_dataschema(struct writer *w, const struct event *event,
     return mr_buf_byte(w->out, '"');
 }
 
+mr_err event_dataschema_write(const struct event *event, const struct event_resolution *resolution,
+                              const struct event_place *place, mr_buf *out) {
+    switch (resolution->form) {
+    case EVENT_SCHEMA_NONE:
+        return MR_OK;
+    case EVENT_SCHEMA_FOREIGN:
+        return mr_buf_str(out, event->dataschema);
+    case EVENT_SCHEMA_OWN:
+        break;
+    }
+    if (!mr_str_eq(resolution->schema, MR_STR(EVENT_TEST_SCHEMA))) {
+        MR_TRY(mr_buf_str(out, place->public_url));
+    }
+    MR_TRY(mr_buf_str(out, MR_STR(SCHEMAS_PATH)));
+    MR_TRY(mr_buf_str(out, resolution->schema));
+    MR_TRY(mr_buf_byte(out, '/'));
+    return mr_buf_u64(out, resolution->version);
+}
+
 static mr_err put_rest(struct writer *w, const struct event *event) {
     struct event_span unused;
     if (!mr_str_is_absent(event->subject)) {

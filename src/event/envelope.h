@@ -44,6 +44,11 @@ struct event_resolution {
 bool event_resolve(const struct event *event, uint32_t index, const struct event_place *place,
                    struct event_errors *errors, struct event_resolution *ret_resolution);
 
+/* Appends the dataschema that the envelope gets, as plain text; nothing where it has none.
+ * MR_E_LIMIT, MR_E_NOMEM. */
+mr_err event_dataschema_write(const struct event *event, const struct event_resolution *resolution,
+                              const struct event_place *place, mr_buf *out);
+
 /* A part of an envelope. */
 struct event_span {
     uint32_t at;

@@ -66,8 +66,10 @@ void model_object_unref(struct model_object *object) {
     case MODEL_DESTINATION:
         model_webhook_release(&MR_CONTAINER(object, struct model_destination, object)->webhook);
         break;
-    case MODEL_CLIENT:
     case MODEL_RULE:
+        route_filter_unref(MR_CONTAINER(object, struct model_rule, object)->filter);
+        break;
+    case MODEL_CLIENT:
     case MODEL_CATALOGUE:
     case MODEL_KIND_COUNT:
         break;

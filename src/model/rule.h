@@ -4,6 +4,7 @@
 #define MR_MODEL_RULE_H
 
 #include "model/object.h"
+#include "route/rule_filter.h"
 
 /* An event type that a rule takes, or "*" for its product group's all. */
 struct model_rule_type {
@@ -22,7 +23,8 @@ struct model_rule {
     mr_str product_group; /* absent: none */
     const struct model_rule_type *types;
     size_t n_types;
-    uint32_t sampling; /* 1 in N; 1: all */
+    uint32_t sampling;           /* 1 in N; 1: all */
+    struct route_filter *filter; /* a reference; NULL: none */
 };
 
 /* A new object with one reference. NULL without memory. */

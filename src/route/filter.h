@@ -52,18 +52,25 @@ void filter_run_free(struct filter_run *run);
  * *ret_error (may be NULL) is set. Bounded work; allocates nothing when warm. */
 bool filter_matches(const struct filter *filter, const struct filter_event *event,
                     struct filter_run *run, bool *ret_error);
-/* For people: appends JSON {"value":…,"type":"…","errors":[…]} of a CESQL filter, or for a pattern
- * {"value":bool,"type":"Boolean","errors":[]}. */
+/* For people: appends JSON {"value":…,"type":"…","errors":[{"kind","message"}]} of a CESQL filter,
+ * or for a pattern {"value":bool,"type":"Boolean","errors":[]}. type: String, Integer, Boolean;
+ * both null where evaluating was given up. */
 mr_err filter_explain(const struct filter *filter, const struct filter_event *event,
                       struct filter_run *run, mr_buf *out);
-/* Why the event does not match: the path and rule that failed first, as a sentence. */
+/* Why the event does not match: the place of the pattern that decided it, what the event has there
+ * and what was asked for, as a sentence. "the event matches" where it does. */
 mr_err filter_why_not(const struct filter *filter, const struct filter_event *event,
                       struct filter_run *run, mr_buf *out);
 
 /* --- for the index -----------------------------------------------------------------------------
  * A condition that must hold for the filter to match: the value at `path` is one of these texts.
  * path: ["data","a","b"] joined by NUL, attributes have one part. False where there is none. The
- * index groups filters by path and looks a value up once, however many filters ask for it. */
+ * index groups filters by path and looks a value up once, however many filters ask for it.
+ *
+ * Arrays: a step may lead into an array, of arrays too, and the value may be one. The condition
+ * then holds where any item on the way leads to one of the texts: the index looks up every scalar
+ * that the path reaches, through every item of every array. Objects at the end count for nothing.
+ * An event's value is spelled by filter_value_text or filter_attribute_text. */
 struct filter_key {
     mr_str path;
     const mr_str *values; /* each by its canonical form: strings with a quote before them, numbers
@@ -71,5 +78,10 @@ struct filter_key {
     size_t n_values;
 };
 bool filter_key_of(const struct filter *filter, struct filter_key *ret_key);
+/* Appends the canonical form of a scalar: `"` and the decoded string (no quote behind), null, true,
+ * false, or a number's decimal: "0", "12", "-5e-1", "3e2" (300, 300.0 and 3e2 alike). MR_E_INVALID
+ * for an array, an object, an absent value; MR_E_NOMEM, MR_E_LIMIT. */
+mr_err filter_value_text(json_value value, mr_buf *out);
+mr_err filter_attribute_text(const struct filter_attribute *attribute, mr_buf *out);
 
 #endif

@@ -5,8 +5,8 @@
 #ifndef MR_ROUTE_ROUTE_H
 #define MR_ROUTE_ROUTE_H
 
-#include "base/err.h"
-#include "base/str.h"
+#include "route/rule_filter.h"
+#include "route/trie.h"
 
 /* "Latest", and also "the event has no known version". */
 #define ROUTE_VERSION_LATEST 0
@@ -28,6 +28,7 @@ struct route_rule {
     mr_str product_group; /* absent where no line is "*" */
     const struct route_type *types;
     size_t n_types;
+    struct route_filter *filter; /* NULL: none; the index takes a reference of its own */
 };
 
 struct route_index;
@@ -38,8 +39,13 @@ mr_err route_index_new(const struct route_rule *rules, size_t n_rules,
                        struct route_index **ret_index);
 /* NULL is fine. */
 void route_index_free(struct route_index *index);
-/* Bytes held. */
+/* Bytes held, those of compiled filters not counted: they are shared. */
 size_t route_index_bytes(const struct route_index *index);
+
+/* Has any rule in it a filter? Without, matching looks at no content. */
+bool route_index_has_filters(const struct route_index *index);
+/* One of its filters, for an index of one rule; NULL: it has none. */
+const struct route_filter *route_index_filter(const struct route_index *index);
 
 /* What matching needs to know of an event. */
 struct route_event {
@@ -48,9 +54,17 @@ struct route_event {
     mr_str type;
     mr_str product_group; /* of its type by the catalogue; absent: no `*` rule matches */
     uint64_t id_hash;     /* route_id_hash of its id */
+    const struct filter_event *content; /* of an index without filters not read */
+    struct filter_run *run;             /* the same */
 };
 /* The hash that sampling goes by: the same for all rules, processes and times. */
 uint64_t route_id_hash(mr_str id);
+
+/* Entries of an index that stand in a row; private. */
+struct route_slice {
+    uint32_t first;
+    uint32_t n;
+};
 
 /* One destination that is owed the event. */
 struct route_target {
@@ -68,15 +82,22 @@ struct route_result {
     size_t n_targets;
     uint32_t *rules;
     size_t n_rules;
+    uint32_t n_filter_errors; /* filters whose evaluation failed: no match */
     /* own */
     size_t cap_targets;
     size_t cap_rules;
+    struct route_slice *slices; /* of entries that match */
+    size_t n_slices, cap_slices;
+    size_t n_entries; /* in them */
+    uint32_t *order;  /* entries by destination and rule, and as much room again */
+    size_t cap_order;
+    struct trie_search search;
 };
 void route_result_init(struct route_result *result);
 void route_result_done(struct route_result *result);
 
 /* Replaces *result by the targets of the event; none is a fine answer. Reads the index only: any
- * number of threads at once, each with its own result. MR_E_NOMEM. */
+ * number of threads at once, each with its own result and run. MR_E_NOMEM. */
 mr_err route_match(const struct route_index *index, const struct route_event *event,
                    struct route_result *result);
 

@@ -172,6 +172,7 @@ static struct api api_of(struct worker *worker) {
                         .test_limits = program->test_limits,
                         .tail = worker->tail,
                         .writer = program->writer,
+                        .journal = program->journal,
                         .rates = program->rates,
                         .store_key = siphash_key_of(control_store_key(program->control)),
                         .limits = limits,
