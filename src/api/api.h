@@ -39,7 +39,7 @@ struct api {
     struct test_limits *test_limits;
     struct tail *tail;
     struct writer *writer;
-    struct journal *journal; /* read by previews */
+    struct journal *journal;  /* read by previews */
     struct rate_table *rates; /* of all workers */
     struct siphash_key store_key;
     struct event_limits limits;

@@ -17,11 +17,11 @@
 #include "control/jobs.h"
 #include "http/exchange.h"
 
-#define API_BODY_MAX   ((size_t)1 << 20) /* of a call that is not events */
+#define API_BODY_MAX         ((size_t)1 << 20) /* of a call that is not events */
 #define API_PREVIEW_BODY_MAX ((size_t)8 << 20)
-#define API_ARENA_MAX  ((size_t)16 << 20)
-#define API_ANSWER_MAX ((size_t)32 << 20)
-#define API_QUERY_MAX  16
+#define API_ARENA_MAX        ((size_t)16 << 20)
+#define API_ANSWER_MAX       ((size_t)32 << 20)
+#define API_QUERY_MAX        16
 
 struct api_call {
     struct api *api;

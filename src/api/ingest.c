@@ -14,6 +14,7 @@
 #include "api/ingest.h"
 
 #include "api/errors.h"
+#include "api/validate.h"
 #include "base/mem.h"
 #include "event/envelope.h"
 #include "json/write.h"
@@ -48,12 +49,14 @@ struct ticket {
 struct ingest {
     struct api *api;
     struct event_parser parser;
+    struct validator validator;
     struct route_result routes;
     struct route_content content; /* of the event being matched, for filters */
     struct filter_run *filter_run;
     struct record_target *targets; /* owned, n_targets_max, of the event being encoded */
     const uint32_t **rules;
     size_t n_targets_max;
+    bool is_schema_fault; /* the first error of the present call is one of a schema */
     mr_buf answer;
     struct ticket *free;
     size_t n_free;
@@ -195,6 +198,9 @@ static void refuse_errors(struct ticket *ticket, const struct event_errors *erro
     } else if (errors->http_status == 415) {
         code = 20415;
         about = "the content type is not one of CloudEvents' or application/json";
+    } else if (ticket->ingest->is_schema_fault) {
+        code = 31002;
+        about = "an event's data does not keep the contract of its schema version";
     } else if (errors->len > 0 && strcmp(errors->ptr[0].rule, "dataschema") == 0) {
         code = 31002;
         about = "dataschema does not fit the event's type";
@@ -423,7 +429,31 @@ static mr_err encode_event(struct ticket *ticket, const struct event *event,
     return MR_OK;
 }
 
-/* Resolves, matches and encodes all events. MR_E_INVALID: errors are in batch->errors. */
+/* Validates the event's data as the account asks for it. *ret_valid false: it is refused, errors
+ * say why. */
+static mr_err judge_event(struct ingest *ingest, const struct model_account *account,
+                          const struct event *event, uint32_t index,
+                          const struct event_resolution *resolution, struct event_errors *errors,
+                          bool *ret_valid) {
+    *ret_valid = true;
+    if (account->validate == MODEL_VALIDATE_OFF) {
+        return MR_OK;
+    }
+    bool rejects = account->validate == MODEL_VALIDATE_REJECT;
+    bool had_none = errors->found == 0;
+    bool is_valid;
+    MR_TRY(validate_event(&ingest->validator, snapshot_catalogue(ingest->api->snapshot), event,
+                          resolution, index, rejects ? errors : NULL, &is_valid));
+    if (!is_valid) {
+        mr_metric_add(ingest->api->metrics, MR_METRIC_EVENTS_INVALID, 1);
+    }
+    ingest->is_schema_fault = ingest->is_schema_fault || (!is_valid && had_none);
+    *ret_valid = is_valid || !rejects;
+    return MR_OK;
+}
+
+/* Resolves, validates, matches and encodes all events. MR_E_INVALID: errors are in batch->errors.
+ */
 static mr_err encode_batch(struct ticket *ticket, struct event_batch *batch,
                            const struct model_account *account) {
     struct ingest *ingest = ticket->ingest;
@@ -443,8 +473,14 @@ static mr_err encode_batch(struct ticket *ticket, struct event_batch *batch,
     for (size_t i = 0; i < batch->len; i++) {
         struct event_resolution resolution;
         const struct event *event = &batch->ptr[i];
+        bool keeps_contract;
         if (!event_resolve(event, (uint32_t)i, &place, &batch->errors, &resolution)) {
             continue;
+        }
+        MR_TRY(judge_event(ingest, account, event, (uint32_t)i, &resolution, &batch->errors,
+                           &keeps_contract));
+        if (!keeps_contract || batch->errors.found > 0) {
+            continue; /* the call is refused: only what is wrong is of interest now */
         }
         MR_TRY(match_event(ingest, account, event, &resolution, &place));
         uint32_t n_targets;
@@ -483,6 +519,7 @@ static void queue_ticket(struct ticket *ticket) {
 void ingest_on_body(struct ingest *ingest, struct http_exchange *ex, mr_str body) {
     struct ticket *ticket = ex->user;
     const struct api *api = ingest->api;
+    ingest->is_schema_fault = false;
     const struct model_account *account = snapshot_account(api->snapshot, ticket->account);
     if (account == NULL) {
         refuse_call(ticket, 404, 20404, "the account is gone");
@@ -750,6 +787,7 @@ void ingest_free(struct ingest *ingest) {
         ingest->free = next;
     }
     event_parser_done(&ingest->parser);
+    validator_done(&ingest->validator);
     route_result_done(&ingest->routes);
     route_content_done(&ingest->content);
     filter_run_free(ingest->filter_run);

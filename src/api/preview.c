@@ -438,7 +438,7 @@ static void start(struct api_call *call) {
     }
     api->previews++;
     preview->snapshot = snapshot_ref(api->snapshot);
-    preview->catalogue = api->catalogue;
+    preview->catalogue = snapshot_catalogue(api->snapshot);
     preview->for_events = catalogue_for_events(preview->catalogue);
     preview->limits = api->limits;
     preview->place = (struct event_place){.received = loop_wall(api->loop),

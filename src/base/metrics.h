@@ -19,6 +19,8 @@
       "Events that matched no streaming rule")                                                     \
     X(FILTER_ERRORS, "millrace_filter_errors_total", "", "counter",                                \
       "Evaluations of rules' filters that failed; the rule does not match")                        \
+    X(EVENTS_INVALID, "millrace_events_invalid_total", "", "counter",                              \
+      "Events whose data broke their schema, refused or, where the account warns, taken")          \
     X(JOURNAL_SYNCS, "millrace_journal_syncs_total", "", "counter",                                \
       "fdatasync calls of the journal")                                                            \
     X(JOURNAL_BYTES, "millrace_journal_bytes_total", "", "counter",                                \

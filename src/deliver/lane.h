@@ -44,6 +44,9 @@
 static inline uint64_t lane_key_make(uint64_t type_number, uint16_t version) {
     return type_number << 16 | version;
 }
+static inline uint16_t lane_key_version(uint64_t key) {
+    return (uint16_t)(key & 0xFFFF);
+}
 static inline uint64_t lane_key_type(uint64_t key) {
     return key >> 16;
 }

@@ -330,7 +330,13 @@ static enum gathered gather(struct attempt *attempt, mr_str *envelopes, size_t *
             mr_str body = item != NULL && mr_is_ok(item->err)
                               ? mr_str_of(attempt->load.bytes.ptr + item->offset, item->len)
                               : slab_cache_find(&shard->slabs, pos);
-            mr_str envelope = mr_str_is_absent(body) ? MR_STR_NONE : payload_envelope(body);
+            mr_str envelope = MR_STR_NONE;
+            if (!mr_str_is_absent(body) &&
+                mr_is_err(payload_envelope_as(
+                    &shard->projector, snapshot_catalogue(shard->snapshot), body,
+                    lane_key_version(attempt->request->key), &shard->arena, &envelope))) {
+                return GATHER_NOMEM;
+            }
             if (!mr_str_is_absent(envelope)) {
                 envelopes[i++] = envelope;
             } else if (loaded && item != NULL &&
@@ -440,7 +446,11 @@ void attempt_run(struct attempt *attempt) {
     }
     mr_str envelopes[LANE_BATCH_MAX];
     size_t n = 0;
-    switch (gather(attempt, envelopes, &n)) {
+    enum gathered got = gather(attempt, envelopes, &n);
+    if (got != GATHERED) {
+        mr_arena_reset(&shard->arena);
+    }
+    switch (got) {
     case GATHERED:
         break;
     case GATHER_COLD:

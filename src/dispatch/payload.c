@@ -8,6 +8,7 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "schema/schema.h"
 
 #include <stdatomic.h>
 
@@ -79,6 +80,92 @@ void slab_cache_done(struct slab_cache *cache) {
 mr_str payload_envelope(mr_str body) {
     struct record_event event;
     return mr_is_ok(record_event_decode(body, &event)) ? event.envelope : MR_STR_NONE;
+}
+
+/* ---- older versions ---- */
+
+#define PROJECTED_MAX ((size_t)1 << 20)
+#define DATA_DEPTH    64
+
+void payload_projector_init(struct payload_projector *projector) {
+    json_tape_init(&projector->tape, DATA_DEPTH);
+    mr_buf_init(&projector->data, PROJECTED_MAX);
+}
+
+void payload_projector_done(struct payload_projector *projector) {
+    json_tape_done(&projector->tape);
+    mr_buf_done(&projector->data);
+}
+
+/* The event's data by that version; the stored text where nothing is left out. */
+static mr_err project_data(struct payload_projector *projector,
+                           const struct schema_projection *projection, mr_str data,
+                           mr_str *ret_data) {
+    *ret_data = data;
+    if (projection == NULL || data.len == 0) {
+        return MR_OK;
+    }
+    mr_err err = json_tape_read(&projector->tape, data, NULL);
+    if (mr_is_err(err)) {
+        return mr_err_is(err, MR_E_NOMEM) ? err : MR_OK; /* it was JSON when it was accepted */
+    }
+    mr_buf_reset(&projector->data);
+    MR_TRY(schema_project(projection, json_root(&projector->tape), &projector->data));
+    *ret_data = mr_buf_view(&projector->data);
+    return MR_OK;
+}
+
+/* The envelope with other data, and with another version at the end of its dataschema. */
+static mr_err rewrite(const struct record_event *event, mr_str data, uint16_t version,
+                      mr_arena *arena, mr_str *ret_envelope) {
+    mr_str whole = event->envelope;
+    struct record_span at_data = event->spans[RECORD_DATA];
+    struct record_span at_schema = event->spans[RECORD_DATASCHEMA];
+    mr_str name = mr_str_slice(whole, at_schema.offset, at_schema.offset + at_schema.len);
+    while (name.len > 0 && name.ptr[name.len - 1] != '/') {
+        name.len--;
+    }
+    mr_str behind_data =
+        mr_str_slice(whole, at_data.offset + at_data.len, at_schema.offset + name.len);
+    mr_str rest = mr_str_slice(whole, at_schema.offset + at_schema.len, whole.len);
+    mr_buf out;
+    mr_buf_init(&out, whole.len + data.len + 8);
+    mr_err err = mr_buf_str(&out, mr_str_slice(whole, 0, at_data.offset));
+    err = mr_is_ok(err) ? mr_buf_str(&out, data) : err;
+    err = mr_is_ok(err) ? mr_buf_str(&out, behind_data) : err;
+    err = mr_is_ok(err) ? mr_buf_u64(&out, version) : err;
+    err = mr_is_ok(err) ? mr_buf_str(&out, rest) : err;
+    if (mr_is_ok(err)) {
+        *ret_envelope = mr_arena_str(arena, mr_buf_view(&out));
+        err = mr_str_is_absent(*ret_envelope) ? MR_ERR(MR_E_NOMEM) : MR_OK;
+    }
+    mr_buf_done(&out);
+    return err;
+}
+
+mr_err payload_envelope_as(struct payload_projector *projector, const struct catalogue *catalogue,
+                           mr_str body, uint16_t version, mr_arena *arena, mr_str *ret_envelope) {
+    struct record_event event;
+    if (mr_is_err(record_event_decode(body, &event))) {
+        *ret_envelope = MR_STR_NONE;
+        return MR_OK;
+    }
+    *ret_envelope = event.envelope;
+    if (version == 0 || version >= event.schema_version) {
+        return MR_OK;
+    }
+    mr_str name;
+    MR_TRY(json_inner_decode(record_event_member(&event, RECORD_TYPE_ATTRIBUTE), arena, &name));
+    const struct catalogue_type *type = catalogue_type_find(catalogue, name);
+    if (type == NULL || catalogue_schema_find(catalogue, type->schema, version) == NULL) {
+        return MR_OK; /* the catalogue never forgets: a folder without its control.db */
+    }
+    const struct schema_projection *projection =
+        catalogue_projection(catalogue, type->schema, event.schema_version, version);
+    bool is_base64 = mr_str_starts(event.envelope, MR_STR("{\"data_base64\""));
+    mr_str data = record_event_member(&event, RECORD_DATA);
+    MR_TRY(project_data(projector, is_base64 ? NULL : projection, data, &data));
+    return rewrite(&event, data, version, arena, ret_envelope);
 }
 
 /* One of the reader threads. */

@@ -5,10 +5,13 @@
 #ifndef MR_DISPATCH_PAYLOAD_H
 #define MR_DISPATCH_PAYLOAD_H
 
+#include "base/arena.h"
+#include "json/tape.h"
 #include "journal/reader.h"
 #include "journal/slab.h"
 #include "ledger/archive.h"
 #include "ledger/record.h"
+#include "model/catalogue.h"
 #include "os/thread.h"
 
 /* The newest slabs with events, in order of position: as many as bytes_max allows, at least one. A
@@ -79,5 +82,19 @@ void payload_task_start(struct payload_readers *readers, struct payload_task *ta
 
 /* The envelope of an EVENT body; absent where it is not one. */
 mr_str payload_envelope(mr_str body);
+
+/* Takes events back to older versions of their schema. Worker only. */
+struct payload_projector {
+    json_tape tape;
+    mr_buf data;
+};
+void payload_projector_init(struct payload_projector *projector);
+void payload_projector_done(struct payload_projector *projector);
+/* The envelope of an EVENT body as a destination gets it that asked for that version of its schema
+ * (0: the event's own): an older one leaves out of `data` what only later versions declare, and
+ * dataschema names it. Never upward. A slice of body, or made in arena; the same every time, as
+ * versions never change. Absent where body is no EVENT; MR_E_NOMEM, MR_E_LIMIT. */
+mr_err payload_envelope_as(struct payload_projector *projector, const struct catalogue *catalogue,
+                           mr_str body, uint16_t version, mr_arena *arena, mr_str *ret_envelope);
 
 #endif

@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "crypto/ids.h"
 
-#define ARENA_MAX       ((size_t)8 << 20) /* of a request being composed */
+#define ARENA_MAX       ((size_t)32 << 20) /* of a request being composed */
 #define CREDITS         65536u
 #define OPEN_MAX        65536u
 #define STARVED_PER_END 8
@@ -151,6 +151,7 @@ mr_err shard_new(const struct shard_options *options, struct snapshot *snapshot,
     shard->slabs.bytes_max = options->slab_bytes_max;
     mr_buf_init(&shard->scratch, PAYLOAD_SCRATCH_MAX);
     mr_arena_init(&shard->arena, ARENA_MAX);
+    payload_projector_init(&shard->projector);
     mr_err err = type_table_new(&shard->types);
     if (mr_is_err(err)) {
         mr_free(shard);
@@ -204,6 +205,7 @@ void shard_free(struct shard *shard) {
     slab_cache_done(&shard->slabs);
     mr_buf_done(&shard->scratch);
     mr_arena_done(&shard->arena);
+    payload_projector_done(&shard->projector);
     type_table_free(shard->types);
     snapshot_unref(shard->snapshot);
     mr_free(shard);

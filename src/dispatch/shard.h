@@ -71,6 +71,7 @@ struct shard {
     mr_list refills; /* chunks of backlogs that came back, or are being read */
     size_t n_refills, n_refilling;
     struct shard_lane *at_work; /* whose backlog is being read now; NULL: none */
+    struct payload_projector projector;
     struct outcome_out outcomes;
     struct loop_hook hook;
     struct loop_task again;
