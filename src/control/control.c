@@ -21,6 +21,7 @@
 #include "os/clock.h"
 #include "os/files.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define CANARY "millrace canary 1"
@@ -57,7 +58,8 @@ static mr_err say_store(mr_err err, const char *dir, struct refusal *ret_refusal
         return SAY(MR_E_NO_SPACE, ret_refusal, "Could not write to %s: the disk is full.", dir);
     }
     if (mr_err_is(err, MR_E_BUSY)) {
-        return SAY(MR_E_BUSY, ret_refusal, "The data folder %s is in use by another process.", dir);
+        return SAY(MR_E_BUSY, ret_refusal,
+                   "The data folder %s is in use by another process; stop the server first.", dir);
     }
     if (mr_err_is(err, MR_E_NOMEM) || mr_err_is(err, MR_E_LIMIT)) {
         return SAY(MR_E_NOMEM, ret_refusal, "Could not open %s: out of memory.", dir);
@@ -88,15 +90,26 @@ static mr_err control_alloc(const struct control_options *options, struct contro
     return MR_OK;
 }
 
-static mr_err take_lock(struct control *control) {
+/* The folder itself is in the way: absent above it, no folder, no rights. */
+static mr_err refuse_folder(const struct control *control, struct refusal *ret_refusal) {
+    return refuse(ret_refusal, REFUSAL_UNAVAILABLE,
+                  "Could not use the data folder %s: %s; name one that may be read and written.",
+                  control->options.dir, strerror(errno));
+}
+
+static mr_err take_lock(struct control *control, struct refusal *ret_refusal) {
     char path[CONTROL_PATH_MAX];
     if (!path_of(&control->options, "control.lock", path)) {
         return MR_ERR(MR_E_INVALID);
     }
     const struct os_files *files = system_files();
     os_file file;
-    MR_TRY(files->open(files->ctx, path, OS_OPEN_WRITE | OS_OPEN_CREATE, &file));
-    mr_err err = files->lock(files->ctx, file);
+    mr_err err = files->open(files->ctx, path, OS_OPEN_WRITE | OS_OPEN_CREATE, &file);
+    if (mr_err_is(err, MR_E_IO)) {
+        return refuse_folder(control, ret_refusal);
+    }
+    MR_TRY(err);
+    err = files->lock(files->ctx, file);
     if (mr_is_err(err)) {
         files->close(files->ctx, file);
         return err;
@@ -291,9 +304,13 @@ static mr_err open_steps(struct control *control, struct refusal *ret_refusal) {
         return MR_ERR(MR_E_INVALID);
     }
     os_file file;
-    MR_TRY(files->open(files->ctx, path, OS_OPEN_READ, &file));
+    mr_err err = files->open(files->ctx, path, OS_OPEN_READ, &file);
+    if (mr_err_is(err, MR_E_IO)) {
+        return refuse_folder(control, ret_refusal);
+    }
+    MR_TRY(err);
     files->close(files->ctx, file);
-    MR_TRY(take_lock(control));
+    MR_TRY(take_lock(control, ret_refusal));
     MR_TRY(open_database(control, true));
     MR_TRY(read_installation(control));
     MR_TRY(take_master_key(control, false, ret_refusal));
@@ -444,9 +461,12 @@ static mr_err init_steps(struct control *control, mr_str owner, struct control_i
     const struct os_files *files = system_files();
     mr_err err = files->mkdir(files->ctx, control->options.dir);
     if (mr_is_err(err) && !mr_err_is(err, MR_E_EXISTS)) {
-        return SAY(MR_E_IO, ret_refusal, "Could not make the folder %s.", control->options.dir);
+        return refuse(ret_refusal, REFUSAL_UNAVAILABLE,
+                      "Could not make the data folder %s: %s; name one in a folder that exists and "
+                      "may be written.",
+                      control->options.dir, strerror(errno));
     }
-    MR_TRY(take_lock(control));
+    MR_TRY(take_lock(control, ret_refusal));
     MR_TRY(open_database(control, false));
     err = read_installation(control);
     if (mr_is_ok(err)) {
