@@ -16,6 +16,7 @@
 #include "control/clients.h"
 #include "control/jobs.h"
 #include "http/exchange.h"
+#include "json/tape.h"
 
 #define API_BODY_MAX         ((size_t)1 << 20) /* of a call that is not events */
 #define API_PREVIEW_BODY_MAX ((size_t)8 << 20)
@@ -109,8 +110,8 @@ void api_key_release(struct api_call *call);
 void api_key_assert_table(void);
 
 /* Takes the query's parameters by name (decoded, in arena; absent where not sent). False: refused,
- * the call is answered: an unknown parameter (20001), one sent twice or a bad escape (20400), an
- * account_id that is not the caller's (404). */
+ * the call is answered: unknown parameters (20001, naming them), one sent twice or a bad escape
+ * (20400), an account_id that is not the caller's (404; without a caller it is unknown). */
 bool api_query_take(struct api_call *call, const char *const *names, mr_str *values, size_t n);
 /* The URL of this call without page_number and page_size, for lists. In arena. */
 mr_str api_list_url(struct api_call *call);
@@ -118,6 +119,14 @@ mr_str api_list_url(struct api_call *call);
 bool api_page_take(struct api_call *call, mr_str size, mr_str number, struct control_page *ret);
 /* False: the content type is not JSON (415, answered). An absent one counts as JSON. */
 bool api_require_json(struct api_call *call);
+/* Reads body as a JSON object whose members are among names. False: refused (20400, 20001 naming
+ * them). The tape is initialised here; done by the caller, also then. */
+bool api_body_take(struct api_call *call, mr_str body, const char *const *names, size_t n,
+                   json_tape *tape);
+/* The body of a call that may come without one: an empty object then. */
+static inline mr_str api_body_or_object(const struct api_call *call) {
+    return call->body.len > 0 ? call->body : MR_STR("{}");
+}
 /* Percent-decoding, '+' as space where is_form; absent on a bad escape or without memory. */
 mr_str api_percent_decode(mr_arena *arena, mr_str text, bool is_form);
 /* The value of a form's member, decoded; *ret_count how often it stands there. */

@@ -345,10 +345,6 @@ static bool take_ids(struct api_call *call, json_value ids, struct letters_ask *
 static bool take_redrive(struct api_call *call, json_value body, struct letters_ask *ask) {
     static const char *const names[] = {"destination_id", "reason", "type", "from", "to"};
     mr_str values[5] = {{NULL, 0}};
-    if (json_kind_of(body) != JSON_OBJECT) {
-        api_refuse(call, 400, 20400, "the body must be a JSON object");
-        return false;
-    }
     bool filtered = false;
     for (json_iter it = json_iter_of(body); json_next(&it);) {
         size_t i = 0;
@@ -365,15 +361,8 @@ static bool take_redrive(struct api_call *call, json_value body, struct letters_
             if (!take_ids(call, it.value, ask)) {
                 return false;
             }
-        } else if (json_string_eq(it.name, MR_STR("dry_run"))) {
-            if (mr_is_err(json_bool(it.value, &ask->query.dry_run))) {
-                api_refuse(call, 400, 20400, "dry_run must be true or false");
-                return false;
-            }
-        } else {
-            mr_str name = MR_STR("?");
-            mr_ignore(json_string(it.name, &call->arena, &name), "the message then says less");
-            api_refuse(call, 400, 20001, "unknown member: %.*s", MR_FMT(mr_str_slice(name, 0, 80)));
+        } else if (mr_is_err(json_bool(it.value, &ask->query.dry_run))) {
+            api_refuse(call, 400, 20400, "dry_run must be true or false");
             return false;
         }
     }
@@ -385,6 +374,8 @@ static bool take_redrive(struct api_call *call, json_value body, struct letters_
 }
 
 void api_dead_letters_redrive(struct api_call *call) {
+    static const char *const names[] = {"destination_id", "reason", "type", "from", "to", "ids",
+                                        "dry_run"};
     if (!api_require_json(call) || !api_query_take(call, NULL, NULL, 0)) {
         return;
     }
@@ -393,15 +384,8 @@ void api_dead_letters_redrive(struct api_call *call) {
         return;
     }
     json_tape tape;
-    json_tape_init(&tape, JSON_DEPTH_DEFAULT);
-    json_error error;
-    bool ok = false;
-    if (mr_is_err(json_tape_read(&tape, call->body, &error))) {
-        api_refuse(call, 400, 20400, "the body is not JSON: at byte %zu, expected %s", error.offset,
-                   error.expected);
-    } else {
-        ok = take_redrive(call, json_root(&tape), ask);
-    }
+    bool ok = api_body_take(call, call->body, names, sizeof names / sizeof names[0], &tape) &&
+              take_redrive(call, json_root(&tape), ask);
     json_tape_done(&tape);
     if (!ok) {
         return;

@@ -23,19 +23,9 @@ static mr_err signing_secret(struct control *control, struct api_call *call) {
 /* No body, or an object without members. False: refused. */
 static bool take_nothing(struct api_call *call) {
     json_tape tape;
-    json_tape_init(&tape, JSON_DEPTH_DEFAULT);
-    json_error error;
-    bool is_fine = call->body.len == 0;
-    if (!is_fine && (mr_is_err(json_tape_read(&tape, call->body, &error)) ||
-                     json_kind_of(json_root(&tape)) != JSON_OBJECT)) {
-        api_refuse(call, 400, 20400, "the body must be a JSON object");
-    } else if (!is_fine && json_count(json_root(&tape)) > 0) {
-        api_refuse(call, 400, 20001, "unknown member; none is known here");
-    } else {
-        is_fine = true;
-    }
+    bool ok = api_body_take(call, api_body_or_object(call), NULL, 0, &tape);
     json_tape_done(&tape);
-    return is_fine;
+    return ok;
 }
 
 void api_destination_signing_secret(struct api_call *call) {
@@ -96,33 +86,20 @@ static void on_tested(void *ctx, bool ok, mr_str json, mr_str summary) {
 
 /* {"event_type"} of the body, or none. False: refused. */
 static bool take_test_type(struct api_call *call, const struct catalogue_type **ret_type) {
+    static const char *const names[] = {"event_type"};
     *ret_type = NULL;
-    if (call->body.len == 0) {
-        return true;
-    }
     json_tape tape;
-    json_tape_init(&tape, JSON_DEPTH_DEFAULT);
-    json_error error;
-    bool ok = false;
-    if (mr_is_err(json_tape_read(&tape, call->body, &error)) ||
-        json_kind_of(json_root(&tape)) != JSON_OBJECT) {
-        api_refuse(call, 400, 20400, "the body must be a JSON object");
-    } else {
-        json_value type = json_find(json_root(&tape), MR_STR("event_type"));
-        size_t known = json_is_absent(type) ? 0 : 1;
-        mr_str name = MR_STR_NONE;
-        if (json_count(json_root(&tape)) != known) {
-            api_refuse(call, 400, 20001, "unknown member; only event_type is known here");
-        } else if (known == 0) {
-            ok = true;
-        } else if (mr_is_err(json_string(type, &call->arena, &name))) {
+    bool ok = api_body_take(call, api_body_or_object(call), names, 1, &tape);
+    json_value type = ok ? json_find(json_root(&tape), MR_STR("event_type")) : (json_value){0};
+    if (ok && !json_is_absent(type)) {
+        mr_str name;
+        ok = mr_is_ok(json_string(type, &call->arena, &name));
+        *ret_type = ok ? catalogue_type_find(snapshot_catalogue(call->api->snapshot), name) : NULL;
+        if (!ok) {
             api_refuse(call, 400, 20400, "event_type must be a string");
-        } else {
-            *ret_type = catalogue_type_find(snapshot_catalogue(call->api->snapshot), name);
-            ok = *ret_type != NULL;
-            if (!ok) {
-                api_refuse(call, 400, 31003, "event_type is not in the catalogue");
-            }
+        } else if (*ret_type == NULL) {
+            ok = false;
+            api_refuse(call, 400, 31003, "event_type is not in the catalogue");
         }
     }
     json_tape_done(&tape);

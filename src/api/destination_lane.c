@@ -90,10 +90,6 @@ static bool take_discard_types(struct api_call *call, json_value types, struct o
 static bool take_discard(struct api_call *call, json_value body, struct owner_ask *ask,
                          int64_t *ret_before_ms) {
     *ret_before_ms = INT64_MAX;
-    if (json_kind_of(body) != JSON_OBJECT) {
-        api_refuse(call, 400, 20400, "the body must be a JSON object");
-        return false;
-    }
     for (json_iter it = json_iter_of(body); json_next(&it);) {
         if (json_string_eq(it.name, MR_STR("before"))) {
             mr_str text;
@@ -104,12 +100,7 @@ static bool take_discard(struct api_call *call, json_value body, struct owner_as
                 return false;
             }
             *ret_before_ms = mr_wall_ms(before);
-        } else if (json_string_eq(it.name, MR_STR("types"))) {
-            if (!take_discard_types(call, it.value, ask)) {
-                return false;
-            }
-        } else {
-            api_refuse(call, 400, 20001, "unknown member; before and types are known here");
+        } else if (!take_discard_types(call, it.value, ask)) {
             return false;
         }
     }
@@ -146,6 +137,7 @@ static struct owner_ask *owner_ask_new(struct api_call *call,
 }
 
 void api_destination_discard(struct api_call *call) {
+    static const char *const names[] = {"before", "types"};
     if (!api_require_json(call) || !api_query_take(call, NULL, NULL, 0)) {
         return;
     }
@@ -155,16 +147,9 @@ void api_destination_discard(struct api_call *call) {
         return;
     }
     json_tape tape;
-    json_tape_init(&tape, JSON_DEPTH_DEFAULT);
-    json_error error;
     int64_t before_ms;
-    bool ok = false;
-    if (mr_is_err(json_tape_read(&tape, call->body.len > 0 ? call->body : MR_STR("{}"), &error))) {
-        api_refuse(call, 400, 20400, "the body is not JSON: at byte %zu, expected %s", error.offset,
-                   error.expected);
-    } else {
-        ok = take_discard(call, json_root(&tape), ask, &before_ms);
-    }
+    bool ok = api_body_take(call, api_body_or_object(call), names, 2, &tape) &&
+              take_discard(call, json_root(&tape), ask, &before_ms);
     json_tape_done(&tape);
     if (ok) {
         start_discard(call, ask, before_ms);

@@ -6,15 +6,26 @@
 #include "crypto/secret.h"
 #include "json/write.h"
 
-void api_ping(struct api_call *call) {
-    if (mr_is_err(mr_buf_str(&call->out, MR_STR("{\"status\":\"ok\"}")))) {
+/* A fixed answer to a call without parameters. */
+static void answer_status(struct api_call *call, mr_str json) {
+    if (!api_query_take(call, NULL, NULL, 0)) {
+        return;
+    }
+    if (mr_is_err(mr_buf_str(&call->out, json))) {
         api_refuse_memory(call);
         return;
     }
     api_answer(call);
 }
 
+void api_ping(struct api_call *call) {
+    answer_status(call, MR_STR("{\"status\":\"ok\"}"));
+}
+
 void api_schema_get(struct api_call *call) {
+    if (!api_query_take(call, NULL, NULL, 0)) {
+        return;
+    }
     uint64_t version = 0;
     mr_str name = api_percent_decode(&call->arena, call->params[0], false);
     const struct catalogue_schema *schema = NULL;
@@ -36,6 +47,9 @@ void api_schema_get(struct api_call *call) {
 }
 
 void api_error_page_get(struct api_call *call) {
+    if (!api_query_take(call, NULL, NULL, 0)) {
+        return;
+    }
     uint64_t code;
     if (mr_is_err(mr_u64_parse(call->params[0], 1, 99999, &code)) ||
         mr_is_err(api_error_page((uint32_t)code, &call->out))) {
@@ -49,11 +63,7 @@ void api_error_page_get(struct api_call *call) {
 }
 
 void api_healthz(struct api_call *call) {
-    if (mr_is_err(mr_buf_str(&call->out, MR_STR("{\"status\":\"ok\"}")))) {
-        api_refuse_memory(call);
-        return;
-    }
-    api_answer(call);
+    answer_status(call, MR_STR("{\"status\":\"ok\"}"));
 }
 
 void api_readyz(struct api_call *call) {
@@ -62,11 +72,7 @@ void api_readyz(struct api_call *call) {
         api_refuse(call, 503, 20503, "not ready: %s", why);
         return;
     }
-    if (mr_is_err(mr_buf_str(&call->out, MR_STR("{\"status\":\"ready\"}")))) {
-        api_refuse_memory(call);
-        return;
-    }
-    api_answer(call);
+    answer_status(call, MR_STR("{\"status\":\"ready\"}"));
 }
 
 void api_metrics(struct api_call *call) {
@@ -86,6 +92,9 @@ void api_metrics(struct api_call *call) {
             api_refuse(call, 403, 20006, "this is not the metrics token");
             return;
         }
+    }
+    if (!api_query_take(call, NULL, NULL, 0)) {
+        return;
     }
     if (mr_is_err(api->program.metrics(api->program.ctx, &call->out))) {
         api_refuse_memory(call);

@@ -2,6 +2,9 @@
 #include "api/call.h"
 
 #include "base/num.h"
+#include "control/body.h"
+
+#define UNKNOWN_MAX 400 /* of the names in a message */
 
 static int hex_digit(char c) {
     if (c >= '0' && c <= '9') {
@@ -71,7 +74,7 @@ mr_str api_form_find(mr_arena *arena, mr_str form, mr_str name, size_t *ret_coun
 }
 
 static bool take_one(struct api_call *call, mr_str pair, const char *const *names, mr_str *values,
-                     size_t n) {
+                     size_t n, mr_buf *unknown) {
     mr_str raw_name;
     mr_str raw_value;
     split_pair(pair, &raw_name, &raw_value);
@@ -81,7 +84,7 @@ static bool take_one(struct api_call *call, mr_str pair, const char *const *name
         api_refuse(call, 400, 20400, "the query holds a bad percent escape");
         return false;
     }
-    if (mr_str_eq(name, MR_STR("account_id"))) {
+    if (mr_str_eq(name, MR_STR("account_id")) && !mr_str_is_absent(call->account_id)) {
         if (mr_str_eq(value, call->account_id)) {
             return true;
         }
@@ -99,8 +102,12 @@ static bool take_one(struct api_call *call, mr_str pair, const char *const *name
         values[i] = value;
         return true;
     }
-    api_refuse(call, 400, 20001, "unknown parameter: %.*s", MR_FMT(mr_str_slice(name, 0, 100)));
-    return false;
+    size_t before = unknown->len;
+    if (mr_is_err(mr_buf_printf(unknown, "%s%.*s", before > 0 ? ", " : "",
+                                MR_FMT(mr_str_slice(name, 0, 100))))) {
+        mr_buf_truncate(unknown, before); /* there are more than can be named */
+    }
+    return true;
 }
 
 bool api_query_take(struct api_call *call, const char *const *names, mr_str *values, size_t n) {
@@ -112,12 +119,36 @@ bool api_query_take(struct api_call *call, const char *const *names, mr_str *val
     }
     mr_str rest = call->query;
     mr_str pair;
-    while (mr_str_split(&rest, '&', &pair)) {
-        if (pair.len > 0 && !take_one(call, pair, names, values, n)) {
-            return false;
-        }
+    mr_buf unknown;
+    mr_buf_init(&unknown, UNKNOWN_MAX);
+    bool ok = true;
+    while (ok && mr_str_split(&rest, '&', &pair)) {
+        ok = pair.len == 0 || take_one(call, pair, names, values, n, &unknown);
     }
-    return true;
+    if (ok && unknown.len > 0) {
+        ok = false;
+        api_refuse(call, 400, 20001, "unknown parameter%s: %.*s",
+                   mr_str_find_byte(mr_buf_view(&unknown), ',', 0) == SIZE_MAX ? "" : "s",
+                   MR_FMT(mr_buf_view(&unknown)));
+    }
+    mr_buf_done(&unknown);
+    return ok;
+}
+
+bool api_body_take(struct api_call *call, mr_str body, const char *const *names, size_t n,
+                   json_tape *tape) {
+    static const struct body_place place = {.path = "", .wrong = REFUSAL_MALFORMED};
+    struct refusal refusal;
+    mr_err err = body_read(tape, body, &refusal);
+    if (mr_is_ok(err)) {
+        err = body_only(json_root(tape), &place, names, n, &refusal);
+    }
+    if (mr_err_is(err, CONTROL_E_REFUSED)) {
+        api_refuse_with(call, &refusal);
+    } else if (mr_is_err(err)) {
+        api_refuse_memory(call);
+    }
+    return mr_is_ok(err);
 }
 
 mr_str api_list_url(struct api_call *call) {

@@ -14,11 +14,15 @@ struct secret_ask {
 
 enum body_kind { BODY_JSON = 0, BODY_FORM, BODY_OTHER };
 
-static enum body_kind body_kind_of(mr_str type) {
+/* A change may come as a merge patch by name (RFC 7396), as on the other resources. */
+static enum body_kind body_kind_of(mr_str type, bool is_change) {
     size_t at = mr_str_find_byte(type, ';', 0);
     mr_str media = mr_str_trim(at == SIZE_MAX ? type : mr_str_slice(type, 0, at));
     if (mr_str_eq_nocase(media, MR_STR("application/x-www-form-urlencoded"))) {
         return BODY_FORM;
+    }
+    if (is_change && mr_str_eq_nocase(media, MR_STR("application/merge-patch+json"))) {
+        return BODY_JSON;
     }
     return mr_str_is_absent(type) || mr_str_eq_nocase(media, MR_STR("application/json"))
                ? BODY_JSON
@@ -55,21 +59,21 @@ static bool take_form_member(struct api_call *call, mr_str pair, bool with_statu
     return true;
 }
 
-/* Name and Status of the body. False: refused. */
-static bool take_body(struct api_call *call, bool with_status, struct secret_ask *ask) {
+/* Name and, of a change, Status of the body. False: refused. */
+static bool take_body(struct api_call *call, bool is_change, struct secret_ask *ask) {
     struct refusal refusal;
     mr_str rest = call->body;
     mr_str pair;
-    switch (body_kind_of(call->content_type)) {
+    switch (body_kind_of(call->content_type, is_change)) {
     case BODY_FORM:
         while (mr_str_split(&rest, '&', &pair)) {
-            if (pair.len > 0 && !take_form_member(call, pair, with_status, ask)) {
+            if (pair.len > 0 && !take_form_member(call, pair, is_change, ask)) {
                 return false;
             }
         }
         return true;
     case BODY_JSON:
-        if (mr_is_err(secrets_body_parse(call->body, with_status, &call->arena, &ask->name,
+        if (mr_is_err(secrets_body_parse(call->body, is_change, &call->arena, &ask->name,
                                          &ask->status, &refusal))) {
             api_refuse_with(call, &refusal);
             return false;

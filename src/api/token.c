@@ -1,4 +1,7 @@
-/* The token endpoint (KORE's token document; RFC 6749 §4.4) and the keys that verify tokens. */
+/* The token endpoint (KORE's token document; RFC 6749 §4.4) and the keys that verify tokens.
+ *
+ * Alone in the API, a token call may carry parameters that are not known: RFC 6749 §3.2 wants them
+ * ignored, for libraries send their own. */
 #include "api/call.h"
 
 #include "crypto/secret.h"
@@ -108,6 +111,9 @@ void api_token(struct api_call *call) {
 }
 
 void api_jwks(struct api_call *call) {
+    if (!api_query_take(call, NULL, NULL, 0)) {
+        return;
+    }
     int64_t now_s = loop_wall(call->api->loop).ns / MR_NS_PER_S;
     if (mr_is_err(
             auth_keyring_write_jwks(snapshot_keyring(call->api->snapshot), now_s, &call->out))) {

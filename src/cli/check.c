@@ -236,7 +236,8 @@ static int lock_folder(struct check *check) {
 }
 
 static int unreadable(const struct check *check, const char *what, mr_err err) {
-    if (mr_err_is(err, JOURNAL_E_NEWER) || mr_err_is(err, LEDGER_E_NEWER)) {
+    if (mr_err_is(err, JOURNAL_E_NEWER) || mr_err_is(err, LEDGER_E_NEWER) ||
+        mr_err_is(err, CONTROL_E_NEWER)) {
         cli_problem("%s in %s was made by a newer Millrace: check it with that version", what,
                     check->data);
         return CLI_IN_USE;

@@ -49,6 +49,10 @@ static int help(int argc, char **argv) {
         print_help(stdout);
         return CLI_OK;
     }
+    if (argc > 3) {
+        cli_problem("help tells of one command at a time; see `millrace help`");
+        return CLI_USAGE;
+    }
     const struct command *command = find_command(argv[2]);
     if (command == NULL) {
         cli_problem("there is no command \"%s\"; see `millrace help`", argv[2]);
@@ -151,6 +155,10 @@ bool cli_options(int argc, char **argv, struct cli_option *options, size_t n_opt
             cli_usage_error(command, "--%s needs a value", option->name);
             return false;
         }
+        if (option->value != NULL && option->value[0] == '\0') {
+            cli_usage_error(command, "--%s needs a value that is not empty", option->name);
+            return false;
+        }
     }
     return true;
 }
@@ -196,7 +204,12 @@ bool cli_read_line_file(const char *path, mr_str *ret_text) {
            (ret_text->ptr[ret_text->len - 1] == '\n' || ret_text->ptr[ret_text->len - 1] == '\r')) {
         ret_text->len--;
     }
-    return true;
+    if (ret_text->len == 0) {
+        cli_problem("%s is empty; it must hold the secret", path);
+        mr_free((void *)(uintptr_t)ret_text->ptr);
+        *ret_text = MR_STR_NONE;
+    }
+    return ret_text->len > 0;
 }
 
 void cli_print(mr_str text) {

@@ -91,7 +91,8 @@ int cli_usage_error(const char *command, const char *format, ...)
 void cli_problem(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A whole file, or standard input for "-". Freed with mr_free. False: printed. */
 bool cli_read_file(const char *path, size_t size_max, mr_str *ret_text);
-/* As read_file without the line end(s) behind it: for secrets. */
+/* As read_file without the line end(s) behind it: for secrets. False also where it is
+ * empty. */
 bool cli_read_line_file(const char *path, mr_str *ret_text);
 /* Writes to standard output. */
 void cli_print(mr_str text);

@@ -17,6 +17,8 @@
 #define CONNECT_S     10L
 #define CALL_S        120L
 #define TOKEN_EARLY_S 30
+#define CA_MAX        ((size_t)16 << 20)
+#define SHOWN_MAX     4000
 
 struct cli_client {
     struct libcurl lib;
@@ -29,6 +31,31 @@ struct cli_client {
     mr_mono token_until;
     char problem[CURL_ERROR_SIZE];
 };
+
+/* False: printed. */
+static bool check_environment(const struct cli_client *client, const char *url) {
+    if (url == NULL || client->id == NULL || client->secret == NULL) {
+        cli_problem("%s is not set: set MILLRACE_URL, MILLRACE_CLIENT_ID and "
+                    "MILLRACE_CLIENT_SECRET (and MILLRACE_CA_FILE for a private certificate "
+                    "authority)",
+                    url == NULL          ? "MILLRACE_URL"
+                    : client->id == NULL ? "MILLRACE_CLIENT_ID"
+                                         : "MILLRACE_CLIENT_SECRET");
+        return false;
+    }
+    mr_str text = mr_str_c(url);
+    if (!mr_str_starts(text, MR_STR("https://")) && !mr_str_starts(text, MR_STR("http://"))) {
+        cli_problem("cannot use MILLRACE_URL \"%s\": it must begin with https:// or http://", url);
+        return false;
+    }
+    mr_str certificates = MR_STR_NONE;
+    bool ok = client->ca_file == NULL || cli_read_file(client->ca_file, CA_MAX, &certificates);
+    mr_free((void *)(uintptr_t)certificates.ptr);
+    if (!ok) {
+        cli_problem("cannot use MILLRACE_CA_FILE: name a file of certificates in PEM form");
+    }
+    return ok;
+}
 
 struct cli_client *cli_client_new(void) {
     struct cli_client *client = MR_NEW(struct cli_client);
@@ -47,9 +74,7 @@ struct cli_client *cli_client_new(void) {
     client->id = os_environment_get("MILLRACE_CLIENT_ID");
     client->secret = os_environment_get("MILLRACE_CLIENT_SECRET");
     client->ca_file = os_environment_get("MILLRACE_CA_FILE");
-    if (url == NULL || client->id == NULL || client->secret == NULL) {
-        cli_problem("set MILLRACE_URL, MILLRACE_CLIENT_ID and MILLRACE_CLIENT_SECRET (and "
-                    "MILLRACE_CA_FILE for a private certificate authority)");
+    if (!check_environment(client, url)) {
         cli_client_free(client);
         return NULL;
     }
@@ -155,7 +180,8 @@ static void perform(struct cli_client *client, struct cli_answer *answer) {
     lib->easy_setopt(curl, CURLOPT_HEADERDATA, answer);
     CURLcode code = client->lib.easy_perform(curl);
     if (code != CURLE_OK) {
-        cli_problem("could not reach %s: %s", client->url,
+        cli_problem("could not reach %s: %s; is the server running, and is MILLRACE_URL right?",
+                    client->url,
                     client->problem[0] != '\0' ? client->problem : client->lib.easy_strerror(code));
         return;
     }
@@ -203,7 +229,10 @@ static bool have_token(struct cli_client *client) {
         prepare(client, "POST", url, NULL, mr_str_of(form, (size_t)len));
         perform(client, &answer);
         ok = answer.status == 200 && read_token(client, mr_buf_view(&answer.body));
-        if (!ok && answer.status != 0) {
+        if (answer.status == 401) {
+            cli_problem("could not get an access token: the server does not take "
+                        "MILLRACE_CLIENT_ID with MILLRACE_CLIENT_SECRET; check both");
+        } else if (!ok && answer.status != 0) {
             cli_problem("could not get an access token: status %ld: %.*s", answer.status,
                         MR_FMT(mr_str_slice(mr_buf_view(&answer.body), 0, 300)));
         }
@@ -238,6 +267,50 @@ void cli_call(struct cli_client *client, const char *method, const char *path,
     client->lib.slist_free_all(headers);
 }
 
+/* The text of a member, "" where it has none. */
+static mr_str text_of(json_value object, const char *name, mr_arena *arena) {
+    mr_str text = MR_STR("");
+    mr_ignore(json_string(json_find(object, mr_str_c(name)), arena, &text), "shown bare");
+    return text;
+}
+
+/* What is wrong with one event of the call. */
+static void tell_event(json_value error, mr_arena *arena) {
+    int64_t index = 0;
+    mr_ignore(json_i64(json_find(error, MR_STR("index")), 0, INT64_MAX, &index), "shown as 0");
+    mr_str pointer = text_of(error, "pointer", arena);
+    mr_str message = text_of(error, "message", arena);
+    fprintf(stderr, "  event %lld, %.*s: %.*s\n", (long long)index, MR_FMT(pointer),
+            MR_FMT(message));
+}
+
+/* An answer of the API that is no success; also one of something else that stands in between. */
+static void tell_refusal(long status, mr_str body) {
+    json_tape tape;
+    mr_arena arena;
+    int64_t code = 0;
+    mr_arena_init(&arena, ANSWER_MAX);
+    json_tape_init(&tape, JSON_DEPTH_DEFAULT);
+    bool is_ours =
+        mr_is_ok(json_tape_read(&tape, body, NULL)) &&
+        mr_is_ok(json_i64(json_find(json_root(&tape), MR_STR("code")), 1, INT32_MAX, &code));
+    if (is_ours) {
+        json_value root = json_root(&tape);
+        mr_str message = text_of(root, "message", &arena);
+        mr_str info = text_of(root, "info", &arena);
+        cli_problem("refused: %.*s (status %ld, code %lld, %.*s)", MR_FMT(message), status,
+                    (long long)code, MR_FMT(info));
+        for (json_iter it = json_iter_of(json_find(root, MR_STR("errors"))); json_next(&it);) {
+            tell_event(it.value, &arena);
+        }
+    } else {
+        cli_problem("refused with status %ld: %.*s", status,
+                    MR_FMT(mr_str_slice(body, 0, SHOWN_MAX)));
+    }
+    json_tape_done(&tape);
+    mr_arena_done(&arena);
+}
+
 /* A stream's reader. */
 struct stream {
     bool (*on_bytes)(void *ctx, mr_str bytes);
@@ -250,7 +323,7 @@ static size_t on_stream(char *ptr, size_t size, size_t n, void *ctx) {
     long status = 0;
     stream->client->lib.easy_getinfo(stream->client->curl, CURLINFO_RESPONSE_CODE, &status);
     if (status != 200) {
-        cli_problem("status %ld: %.*s", status, (int)(size * n), ptr);
+        tell_refusal(status, mr_str_of(ptr, size * n));
         return 0;
     }
     return stream->on_bytes(stream->ctx, mr_str_of(ptr, size * n)) ? size * n : 0;
@@ -290,7 +363,6 @@ int cli_show_answer(const struct cli_answer *answer) {
         }
         return CLI_OK;
     }
-    cli_problem("refused with status %ld: %.*s", answer->status,
-                MR_FMT(mr_str_slice(body, 0, 4000)));
+    tell_refusal(answer->status, body);
     return CLI_NO;
 }

@@ -28,7 +28,7 @@ void cli_call(struct cli_client *client, const char *method, const char *path,
 bool cli_stream(struct cli_client *client, const char *path,
                 bool (*on_bytes)(void *ctx, mr_str bytes), void *ctx);
 /* Prints an answer's body and a newline to standard output when its status is 2xx; else its message
- * to standard error. Exit code: CLI_OK or CLI_NO. */
+ * to standard error, and a line for each event that it names. Exit code: CLI_OK or CLI_NO. */
 int cli_show_answer(const struct cli_answer *answer);
 /* Base URL, without a slash at its end. */
 const char *cli_client_url(const struct cli_client *client);

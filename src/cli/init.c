@@ -73,8 +73,11 @@ int cli_init(int argc, char **argv) {
         crypto_wipe(&result, sizeof result);
     } else {
         cli_problem("%s", refusal.message[0] != '\0' ? refusal.message : "could not start");
-        code = mr_err_is(err, CONTROL_E_REFUSED) || mr_err_is(err, CONTROL_E_MASTER_KEY) ? CLI_USAGE
-                                                                                         : CLI_NO;
+        if (mr_err_is(err, CONTROL_E_REFUSED) || mr_err_is(err, CONTROL_E_MASTER_KEY)) {
+            code = CLI_USAGE;
+        } else if (mr_err_is(err, MR_E_BUSY) || mr_err_is(err, CONTROL_E_NEWER)) {
+            code = CLI_IN_USE;
+        }
     }
     secret_slab_free(slab);
     config_done(&config);

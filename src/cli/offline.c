@@ -70,6 +70,12 @@ static bool take_sign_options(const char *command, int argc, char **argv,
         cli_usage_error(command, "the file with the body is needed (- for standard input)");
         return false;
     }
+    mr_str url = mr_str_c(options[SIGN_URL].value);
+    if (!mr_str_starts(url, MR_STR("https://")) && !mr_str_starts(url, MR_STR("http://"))) {
+        cli_usage_error(command, "--url takes the URL of the destination as it is configured, with "
+                                 "https:// or http://");
+        return false;
+    }
     return true;
 }
 

@@ -15,6 +15,7 @@
 
 #define BODY_MAX    ((size_t)1 << 20)
 #define PATH_SIZE   1024
+#define ID_MAX      64
 #define SECRETS_MAX ((size_t)1 << 20)
 
 /* What a family of objects can do. */
@@ -32,7 +33,7 @@ static bool is_id(const char *text) {
             return false;
         }
     }
-    return text[0] != '\0';
+    return text[0] != '\0' && strlen(text) <= ID_MAX;
 }
 
 static int call_and_show(const char *method, const char *path, mr_str body) {
@@ -65,6 +66,24 @@ static int list(const struct resource *resource) {
     return call_and_show("GET", path, MR_STR_NONE);
 }
 
+/* Nothing of the command fits the arguments: says which of them does not. */
+static int tell_form(const struct resource *resource, int argc, char **argv) {
+    static const struct {
+        const char *action, *needs;
+    } actions[] = {{"list", "nothing more"},       {"get", "one id"},    {"create", "one file"},
+                   {"update", "an id and a file"}, {"delete", "one id"}, {"activate", "one id"}};
+    const bool has[] = {true, resource->has_get,    true,
+                        true, resource->has_delete, resource->has_activate};
+    for (size_t i = 0; argc > 0 && i < sizeof actions / sizeof actions[0]; i++) {
+        if (has[i] && strcmp(argv[0], actions[i].action) == 0) {
+            return cli_usage_error(resource->command, "%s takes %s", actions[i].action,
+                                   actions[i].needs);
+        }
+    }
+    return argc == 0 ? cli_usage_error(resource->command, "say what to do")
+                     : cli_usage_error(resource->command, "unknown action \"%s\"", argv[0]);
+}
+
 static int run_resource(const struct resource *resource, int argc, char **argv) {
     if (argc == 1 && strcmp(argv[0], "list") == 0) {
         return list(resource);
@@ -73,10 +92,14 @@ static int run_resource(const struct resource *resource, int argc, char **argv) 
         return call_with_file("POST", resource->path, argv[1]);
     }
     if (argc < 2) {
-        return cli_usage_error(resource->command, "not a form of this command");
+        return tell_form(resource, argc, argv);
     }
-    if (!is_id(argv[1])) {
-        return cli_usage_error(resource->command, "\"%s\" is no id", argv[1]);
+    bool takes_id = strcmp(argv[0], "list") != 0 && strcmp(argv[0], "create") != 0;
+    if (takes_id && !is_id(argv[1])) {
+        return cli_usage_error(resource->command,
+                               "\"%s\" is no id: ids are made of a-z, 0-9 and _, and `millrace %s "
+                               "list` shows them",
+                               argv[1], resource->command);
     }
     char path[PATH_SIZE];
     snprintf(path, sizeof path, "%s/%s", resource->path, argv[1]);
@@ -92,7 +115,7 @@ static int run_resource(const struct resource *resource, int argc, char **argv) 
     if (argc == 2 && resource->has_activate && strcmp(argv[0], "activate") == 0) {
         return call_and_show("PATCH", path, MR_STR("{\"Status\":\"active\"}"));
     }
-    return cli_usage_error(resource->command, "not a form of this command");
+    return tell_form(resource, argc, argv);
 }
 
 int cli_destinations(int argc, char **argv) {

@@ -49,7 +49,7 @@ static bool find_own(const char *command, int argc, char **argv, bool wants_data
             args->config = value;
         }
     }
-    if (wants_data && args->data == NULL) {
+    if (wants_data && (args->data == NULL || args->data[0] == '\0')) {
         cli_usage_error(command, "--data is needed");
         return false;
     }

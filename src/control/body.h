@@ -1,5 +1,6 @@
-/* Private to control/: reading bodies of calls. Every helper refuses with the member's whole path
- * in the message ("settings.timeout_ms"), so that a caller of the API finds the place at once. */
+/* For control/ and the handlers of api/: reading bodies of calls. Every helper refuses with the
+ * member's whole path in the message ("settings.timeout_ms"), so that a caller of the API finds the
+ * place at once. */
 #ifndef MR_CONTROL_BODY_H
 #define MR_CONTROL_BODY_H
 

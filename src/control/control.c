@@ -13,14 +13,13 @@
 #include "control/control.h"
 
 #include "base/mem.h"
-#include "control/body.h"
 #include "control/clients.h"
 #include "control/private.h"
 #include "crypto/master.h"
-#include "json/write.h"
 #include "os/clock.h"
 #include "os/files.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define CANARY "millrace canary 1"
@@ -57,7 +56,8 @@ static mr_err say_store(mr_err err, const char *dir, struct refusal *ret_refusal
         return SAY(MR_E_NO_SPACE, ret_refusal, "Could not write to %s: the disk is full.", dir);
     }
     if (mr_err_is(err, MR_E_BUSY)) {
-        return SAY(MR_E_BUSY, ret_refusal, "The data folder %s is in use by another process.", dir);
+        return SAY(MR_E_BUSY, ret_refusal,
+                   "The data folder %s is in use by another process; stop the server first.", dir);
     }
     if (mr_err_is(err, MR_E_NOMEM) || mr_err_is(err, MR_E_LIMIT)) {
         return SAY(MR_E_NOMEM, ret_refusal, "Could not open %s: out of memory.", dir);
@@ -88,15 +88,26 @@ static mr_err control_alloc(const struct control_options *options, struct contro
     return MR_OK;
 }
 
-static mr_err take_lock(struct control *control) {
+/* The folder itself is in the way: absent above it, no folder, no rights. */
+static mr_err refuse_folder(const struct control *control, struct refusal *ret_refusal) {
+    return refuse(ret_refusal, REFUSAL_UNAVAILABLE,
+                  "Could not use the data folder %s: %s; name one that may be read and written.",
+                  control->options.dir, strerror(errno));
+}
+
+static mr_err take_lock(struct control *control, struct refusal *ret_refusal) {
     char path[CONTROL_PATH_MAX];
     if (!path_of(&control->options, "control.lock", path)) {
         return MR_ERR(MR_E_INVALID);
     }
     const struct os_files *files = system_files();
     os_file file;
-    MR_TRY(files->open(files->ctx, path, OS_OPEN_WRITE | OS_OPEN_CREATE, &file));
-    mr_err err = files->lock(files->ctx, file);
+    mr_err err = files->open(files->ctx, path, OS_OPEN_WRITE | OS_OPEN_CREATE, &file);
+    if (mr_err_is(err, MR_E_IO)) {
+        return refuse_folder(control, ret_refusal);
+    }
+    MR_TRY(err);
+    err = files->lock(files->ctx, file);
     if (mr_is_err(err)) {
         files->close(files->ctx, file);
         return err;
@@ -291,9 +302,13 @@ static mr_err open_steps(struct control *control, struct refusal *ret_refusal) {
         return MR_ERR(MR_E_INVALID);
     }
     os_file file;
-    MR_TRY(files->open(files->ctx, path, OS_OPEN_READ, &file));
+    mr_err err = files->open(files->ctx, path, OS_OPEN_READ, &file);
+    if (mr_err_is(err, MR_E_IO)) {
+        return refuse_folder(control, ret_refusal);
+    }
+    MR_TRY(err);
     files->close(files->ctx, file);
-    MR_TRY(take_lock(control));
+    MR_TRY(take_lock(control, ret_refusal));
     MR_TRY(open_database(control, true));
     MR_TRY(read_installation(control));
     MR_TRY(take_master_key(control, false, ret_refusal));
@@ -445,9 +460,12 @@ static mr_err init_steps(struct control *control, mr_str owner, struct control_i
     const struct os_files *files = system_files();
     mr_err err = files->mkdir(files->ctx, control->options.dir);
     if (mr_is_err(err) && !mr_err_is(err, MR_E_EXISTS)) {
-        return SAY(MR_E_IO, ret_refusal, "Could not make the folder %s.", control->options.dir);
+        return refuse(ret_refusal, REFUSAL_UNAVAILABLE,
+                      "Could not make the data folder %s: %s; name one in a folder that exists and "
+                      "may be written.",
+                      control->options.dir, strerror(errno));
     }
-    MR_TRY(take_lock(control));
+    MR_TRY(take_lock(control, ret_refusal));
     MR_TRY(open_database(control, false));
     err = read_installation(control);
     if (mr_is_ok(err)) {
@@ -525,64 +543,4 @@ const uint8_t *control_store_key(const struct control *control) {
 
 uint32_t control_root_account(const struct control *control) {
     return control->root_account;
-}
-
-mr_err control_page_parse(mr_str size, mr_str number, struct control_page *ret_page,
-                          struct refusal *ret_refusal) {
-    uint64_t n_size = CONTROL_PAGE_SIZE_DEFAULT;
-    uint64_t n_number = 1;
-    if (!mr_str_is_absent(size) &&
-        mr_is_err(mr_u64_parse(size, 1, CONTROL_PAGE_SIZE_MAX, &n_size))) {
-        return refuse(ret_refusal, REFUSAL_MALFORMED,
-                      "page_size must be a whole number from 1 to %d.", CONTROL_PAGE_SIZE_MAX);
-    }
-    if (!mr_str_is_absent(number) && mr_is_err(mr_u64_parse(number, 1, INT32_MAX, &n_number))) {
-        return refuse(ret_refusal, REFUSAL_MALFORMED,
-                      "page_number must be a whole number from 1 to %d.", INT32_MAX);
-    }
-    *ret_page = (struct control_page){.size = (uint32_t)n_size, .number = (uint32_t)n_number};
-    return MR_OK;
-}
-
-static void write_neighbour(json_out *out, const char *name, mr_str url, uint32_t size,
-                            uint64_t number) {
-    char text[4096];
-    text[0] = '\0';
-    if (number > 0) {
-        bool has_query = mr_str_find_byte(url, '?', 0) != SIZE_MAX;
-        (void)snprintf(text, sizeof text, "%.*s%cpage_size=%u&page_number=%llu", MR_FMT(url),
-                       has_query ? '&' : '?', size, (unsigned long long)number);
-    }
-    json_out_member_c(out, name, text);
-}
-
-void control_page_write(const struct control_page *page, uint64_t count, mr_str url,
-                        struct json_out *out) {
-    MR_ASSERT(url.len <= 4000);
-    uint64_t pages = (count + page->size - 1) / page->size;
-    uint64_t before = page->number - 1;
-    json_out_member_u64(out, "count", count);
-    json_out_member_u64(out, "page_size", page->size);
-    json_out_member_u64(out, "page_number", page->number);
-    write_neighbour(out, "previous_page_url", url, page->size, before > pages ? pages : before);
-    write_neighbour(out, "next_page_url", url, page->size,
-                    page->number < pages ? (uint64_t)page->number + 1 : 0);
-}
-
-size_t control_etag_format(uint32_t version, char out[static CONTROL_ETAG_SIZE]) {
-    int n = snprintf(out, CONTROL_ETAG_SIZE, "\"v%u\"", version);
-    return (size_t)n;
-}
-
-uint32_t control_etag_parse(mr_str if_match) {
-    mr_str text = mr_str_trim(if_match);
-    if (mr_str_is_absent(if_match) || mr_str_eq(text, MR_STR("*"))) {
-        return 0;
-    }
-    uint64_t version = 0;
-    if (text.len < 4 || !mr_str_starts(text, MR_STR("\"v")) || !mr_str_ends(text, MR_STR("\"")) ||
-        mr_is_err(mr_u64_parse(mr_str_slice(text, 2, text.len - 1), 1, UINT32_MAX - 1, &version))) {
-        return UINT32_MAX;
-    }
-    return (uint32_t)version;
 }

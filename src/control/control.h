@@ -58,8 +58,8 @@ struct control_init_result {
 /* Makes the store in options->dir (made, 0700, where it is missing), the master key where there is
  * none, the root account with its owner's e-mail, an admin client with every right, and a signing
  * key. All or nothing. CONTROL_E_EXISTS where a store is there; CONTROL_E_MASTER_KEY;
- * CONTROL_E_REFUSED (bad e-mail); MR_E_NO_SPACE, MR_E_IO. On error ret_refusal->message says what
- * and what to do. Blocks. */
+ * CONTROL_E_REFUSED (bad e-mail, or a folder that cannot be made or used); MR_E_NO_SPACE, MR_E_IO.
+ * On error ret_refusal->message says what and what to do. Blocks. */
 mr_err control_init(const struct control_options *options, mr_str owner_email,
                     struct control_init_result *ret_result, struct refusal *ret_refusal);
 
@@ -73,8 +73,8 @@ mr_err control_open(const struct control_options *options, struct control **ret_
 void control_close(struct control *control);
 
 /* Looks the database at path over, read-only, while nobody has it open: SQLite's integrity check
- * and the foreign keys. Each finding is text for people, valid during the call. MR_E_BUSY, MR_E_IO
- * (it cannot be opened), MR_E_NOMEM. Blocks. */
+ * and the foreign keys. Each finding is text for people, valid during the call. CONTROL_E_NEWER,
+ * MR_E_BUSY, MR_E_IO (it cannot be opened), MR_E_NOMEM. Blocks. */
 mr_err control_check(const char *path, void (*on_finding)(void *ctx, const char *what), void *ctx);
 
 /* The present snapshot with a reference for the caller. Any thread before the control thread

@@ -303,6 +303,86 @@ test('webhook secrets: forms and JSON, one active, one pending', async () => {
   wrong(await server.api('POST', '/v1/secrets', {}), 400, 20002);
 });
 
+test('parameters that are not known are named, also where no token is asked for', async () => {
+  for (const target of ['/v1/ping', '/healthz', '/readyz', '/errors/20001', '/.well-known/jwks.json',
+    '/schemas/SuperSim.ConnectionEvent/1']) {
+    assert.equal((await server.request('GET', target)).status, 200, target);
+    const refused = await server.request('GET', `${target}?colour=red&size=2`);
+    wrong(refused, 400, 20001);
+    assert.match(refused.body.message, /unknown parameters: colour, size$/, target);
+    wrong(await server.request('GET', `${target}?account_id=${server.account_id}`), 400, 20001);
+    wrong(await server.request('GET', `${target}?a=%zz`), 400, 20400);
+  }
+  wrong(await server.request('GET', '/metrics?colour=red',
+    {headers: {authorization: `Bearer ${'x'.repeat(20)}`}}), 400, 20001);
+  const two = await server.api('GET', '/v1/destinations?colour=red&page_size=1&size=2');
+  wrong(two, 400, 20001);
+  assert.match(two.body.message, /colour, size$/);
+  const many = await server.api('GET', `/v1/destinations?${Array(200).fill('parameter=1').join('&')}`);
+  wrong(many, 400, 20001);
+});
+
+test('a token call may carry more than the token endpoint knows', async () => {
+  const answer = await server.request('POST', '/api-services/v1/auth/token?audience=x', {
+    headers: {'content-type': 'application/x-www-form-urlencoded'},
+    body: new URLSearchParams({grant_type: 'client_credentials', client_id: server.client_id,
+      client_secret: server.client_secret, audience: 'x', scope: 'email'}).toString()});
+  assert.equal(answer.status, 200, answer.text);
+  // The members of KORE's token document, and none beside them.
+  assert.deepEqual(Object.keys(answer.body), ['access_token', 'expires_in', 'token_type', 'scope']);
+  assert.equal(typeof answer.body.expires_in, 'number');
+  assert.equal(answer.body.token_type, 'Bearer');
+  assert.equal(typeof answer.body.scope, 'string');
+});
+
+test('a body\'s unknown members are named, all of them', async () => {
+  const made = await server.destination('https://example.com/members');
+  for (const action of ['test', 'discard', 'signing-secret']) {
+    const target = `/v1/destinations/${made.id}/${action}`;
+    const refused = await server.api('POST', target, {colour: 'red', size: 2});
+    wrong(refused, 400, 20001);
+    assert.match(refused.body.message, /^Unknown members: colour, size\.$/, action);
+    wrong(await server.api('POST', target, '[]'), 400, 20400);
+    wrong(await server.api('POST', target, '{'), 400, 20400);
+  }
+  wrong(await server.api('POST', '/v1/dead-letters/redrive', {colour: 'red'}), 400, 20001);
+  wrong(await server.api('POST', '/v1/dead-letters/redrive', ''), 400, 20400);
+  wrong(await server.api('POST', '/v1/dead-letters/redrive', {dry_run: 1}), 400, 20400);
+});
+
+test('a secret is changed by JSON, a merge patch or a form; its members are KORE\'s', async () => {
+  const made = await server.api('POST', '/v1/secrets', {Name: 'members'});
+  assert.equal(made.status, 201, made.text);
+  assert.deepEqual(Object.keys(made.body), ['id', 'name', 'secret', 'status', 'last_modified']);
+  assert.equal(made.body.id.length, 30);
+  const target = `/v1/secrets/${made.body.id}`;
+  for (const [type, body, name] of [['application/merge-patch+json', '{"Name":"merged"}', 'merged'],
+    ['application/merge-patch+json; charset=utf-8', '{}', 'merged'],
+    ['application/json', '{"Name":"json"}', 'json'],
+    ['application/x-www-form-urlencoded', 'Name=form', 'form']]) {
+    const changed = await server.api('PATCH', target, body, {'content-type': type});
+    assert.equal(changed.status, 200, `${type}: ${changed.text}`);
+    assert.equal(changed.body.name, name);
+    assert.deepEqual(Object.keys(changed.body), ['id', 'name', 'status', 'last_modified']);
+    assert.match(changed.body.last_modified, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  }
+  wrong(await server.api('PATCH', target, 'x', {'content-type': 'text/plain'}), 415, 20415);
+  wrong(await server.api('POST', '/v1/secrets', '{"Name":"x"}',
+    {'content-type': 'application/merge-patch+json'}), 415, 20415);
+  wrong(await server.api('PATCH', target, {Status: 'old'}), 400, 20400);
+  wrong(await server.api('PATCH', target, {Status: 1}), 400, 20400);
+  wrong(await server.api('PATCH', target, 'Colour=red', {'content-type':
+    'application/x-www-form-urlencoded'}), 400, 20001);
+  wrong(await server.api('PUT', target, {Name: 'x'}), 405, 20004);
+  wrong(await server.api('PATCH', `/v1/secrets/whs_${'0'.repeat(26)}`, {}), 404, 20404);
+  const list = await server.must('GET', '/v1/secrets?status=pending&page_number=1&page_size=10');
+  assert.deepEqual(Object.keys(list), ['data', 'meta_data']);
+  assert.deepEqual(Object.keys(list.meta_data),
+    ['count', 'page_size', 'page_number', 'previous_page_url', 'next_page_url']);
+  assert.ok(list.data.every((row) => row.status === 'pending'));
+  wrong(await server.api('GET', '/v1/secrets?status=old'), 400, 20400);
+});
+
 test('CORS, request ids, health, readiness, metrics', async () => {
   const options = await server.request('OPTIONS', '/v1/destinations');
   assert.equal(options.status, 204);

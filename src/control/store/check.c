@@ -4,6 +4,9 @@
  * constraint covers is not found; sealed values find it when they are opened. */
 #include "control/control.h"
 
+#include "base/num.h"
+#include "control/store.h"
+
 #include <sqlite3.h>
 #include <stdio.h>
 
@@ -54,11 +57,29 @@ static mr_err tell(const struct looked *looked, sqlite3 *db, int rc) {
     }
 }
 
+static int on_format(void *arg, int n, char **values, char **names) {
+    uint64_t *format = arg;
+    (void)names;
+    if (n > 0 && values[0] != NULL) {
+        mr_ignore(mr_u64_parse(mr_str_c(values[0]), 0, INT32_MAX, format),
+                  "a negative one is no newer format; opening the store refuses it");
+    }
+    return 0;
+}
+
 mr_err control_check(const char *path, void (*on_finding)(void *ctx, const char *what), void *ctx) {
     struct looked looked = {on_finding, ctx};
     sqlite3 *db = NULL;
     int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
     int rc = sqlite3_open_v2(path, &db, flags, NULL);
+    uint64_t format = 0;
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_exec(db, "PRAGMA user_version", on_format, &format, NULL);
+    }
+    if (rc == SQLITE_OK && format > STORE_FORMAT) {
+        (void)sqlite3_close(db);
+        return MR_ERR(CONTROL_E_NEWER);
+    }
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(db, "PRAGMA integrity_check(" FINDINGS_MAX ")", on_integrity, &looked,
                           NULL);

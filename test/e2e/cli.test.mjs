@@ -1,0 +1,276 @@
+// Every command with wrong input: one line that says what failed, the documented exit code, nothing
+// on standard output. A usage error adds the line that shows how the command is called.
+import assert from 'node:assert/strict';
+import {mkdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import path from 'node:path';
+import {DatabaseSync} from 'node:sqlite';
+import {after, before, test} from 'node:test';
+import {Server, folder, millrace, remove} from './harness.mjs';
+
+const NO = 1;
+const USAGE = 2;
+const IN_USE = 4;
+const COMMANDS = [...millrace(['reference', 'commands']).stdout.matchAll(/^## (.+)$/gm)]
+  .map(([, name]) => name);
+const covered = new Set();
+
+let dir;
+let server;
+let environment;
+const at = (name) => path.join(dir, name);
+
+before(async () => {
+  dir = folder('cli');
+  writeFileSync(at('bad.json'), '{bad');
+  writeFileSync(at('object.json'), '{"Nane":"x"}');
+  writeFileSync(at('event.json'), '{"id":"1"}');
+  writeFileSync(at('empty'), '');
+  writeFileSync(at('short'), 'short\n');
+  writeFileSync(at('secret'), `${'s'.repeat(40)}\n`);
+  mkdirSync(at('folder'));
+  server = await Server.start();
+  environment = {MILLRACE_URL: server.url, MILLRACE_CLIENT_ID: server.client_id,
+    MILLRACE_CLIENT_SECRET: server.client_secret};
+});
+
+after(async () => {
+  await server?.end();
+  remove(dir);
+});
+
+// Runs it and holds the answer against the form of all problems. `more` is for lines behind.
+function wrong(args, status, about, {env = {}, input, more = 0} = {}) {
+  const done = millrace(args, {env, input: input ?? ''});
+  const what = `millrace ${args.join(' ')}\n[${done.status}] ${done.stderr}`;
+  assert.equal(done.status, status, what);
+  assert.match(done.stderr, about, what);
+  const lines = done.stderr.replace(/\n$/, '').split('\n');
+  assert.match(lines[0], new RegExp(`^millrace( ${args[0]})?: .`), what);
+  if (/^usage: millrace /.test(lines[1] ?? '')) {
+    assert.equal(status, USAGE, what);
+    lines.splice(1, 1);
+  }
+  assert.equal(lines.length, 1 + more, what);
+  assert.equal(done.stdout, '', what);
+  covered.add(args[0]);
+}
+
+test('an unknown option is named, with the usage', () => {
+  for (const name of COMMANDS) {
+    const args = {json: ['check', '--nope'], version: ['--nope'], reference: ['--nope'],
+      destinations: ['--nope'], rules: ['--nope'], secrets: ['--nope'],
+      serve: ['--data', server.data, '--nope=1'], config: ['--nope=1']}[name] ?? ['--nope'];
+    const about = name === 'json' ? /could not read --nope/
+      : name === 'version' ? /takes no arguments/
+        : name === 'reference' ? /name one table/ : /--nope/;
+    wrong([name, ...args], USAGE, about);
+  }
+});
+
+test('an option without its value, or an empty one, is named', () => {
+  for (const [name, option] of [['init', 'data'], ['tail', 'type'], ['test', 'event-type'],
+    ['simulate', 'devices'], ['receive', 'listen'], ['sign', 'url'], ['verify', 'signature'],
+    ['check-address', 'allow-networks'], ['check', 'data'], ['serve', 'data'],
+    ['config', 'listen']]) {
+    wrong([name, `--${option}`], USAGE, new RegExp(`--${option} needs a value`));
+    if (name !== 'config') {
+      wrong([name, `--${option}`, ''], USAGE, new RegExp(`--${option} (needs a value|is needed)`));
+    }
+  }
+});
+
+test('arguments that lack, or are too many', () => {
+  const sign = ['--secret-file', at('secret'), '--method', 'POST'];
+  for (const [args, about] of [
+    [['init'], /--data and --owner/], [['init', '--data', at('new')], /--data and --owner/],
+    [['init', '--data', at('new'), '--owner', 'a@b.example', 'x'], /too many: "x"/],
+    [['serve'], /--data is needed/], [['serve', '--data', server.data, 'x'], /argument "x"/],
+    [['config', 'x'], /argument "x"/], [['check'], /--data is needed/],
+    [['check', '--data', server.data, 'x'], /too many: "x"/],
+    [['publish', 'a', 'b'], /too many: "b"/], [['tail', 'x'], /too many: "x"/],
+    [['test'], /the id of a destination/], [['test', 'a/b'], /the id of a destination/],
+    [['simulate', 'x'], /too many: "x"/], [['receive', 'x'], /too many: "x"/],
+    [['sign'], /--secret-file is needed/], [['sign', ...sign], /--url is needed/],
+    [['sign', ...sign, '--url', 'https://a.example'], /file with the body/],
+    [['verify', ...sign, '--url', 'https://a.example', at('secret')], /--signature is needed/],
+    [['json'], /json check FILE/], [['json', 'check'], /json check FILE/],
+    [['json', 'check', 'a', 'b'], /json check FILE/], [['check-address'], /URL is needed/],
+    [['check-address', 'a', 'b'], /too many: "b"/], [['reference'], /name one table/],
+    [['reference', 'nope'], /name one table/], [['version', 'x'], /no arguments/],
+    [['help', 'a', 'b'], /one command at a time/], [['help', 'nope'], /no command "nope"/],
+    [['nope'], /no command "nope".*millrace help/],
+    [['secrets', 'import'], /import needs --data, --name/],
+    [['secrets', 'get', 'whs_1'], /unknown action "get"/],
+    [['secrets', 'delete', 'whs_1'], /unknown action "delete"/],
+    [['secrets', 'activate'], /activate takes one id/]]) {
+    wrong(args, USAGE, about);
+  }
+  for (const name of ['destinations', 'rules']) {
+    wrong([name], USAGE, /say what to do/);
+    wrong([name, 'nope'], USAGE, /unknown action "nope"/);
+    wrong([name, 'list', 'x'], USAGE, /list takes nothing more/);
+    wrong([name, 'get'], USAGE, /get takes one id/);
+    wrong([name, 'create'], USAGE, /create takes one file/);
+    wrong([name, 'update', 'a'], USAGE, /update takes an id and a file/);
+    wrong([name, 'delete', 'a', 'b'], USAGE, /delete takes one id/);
+    wrong([name, 'get', '../x'], USAGE, /"\.\.\/x" is no id/);
+    wrong([name, 'get', 'x'.repeat(65)], USAGE, /is no id/);
+  }
+});
+
+test('values that cannot be', () => {
+  const sign = ['--secret-file', at('secret'), '--method', 'POST'];
+  for (const [args, about] of [
+    [['init', '--data', at('new'), '--owner', 'nobody'], /e-mail address/],
+    [['serve', '--data', server.data, '--listen', 'x'], /--listen: must be an address and port/],
+    [['serve', '--data', server.data, '--workers', '99'], /--workers/],
+    [['config', '--listen', 'x'], /--listen: must be an address and port/],
+    [['simulate', '--devices', '0'], /--devices takes a whole number from 1/],
+    [['simulate', '--events', 'x'], /--events takes a whole number/],
+    [['simulate', '--prefix', 'A B'], /--prefix takes/],
+    [['receive', '--listen', 'x'], /--listen takes an address and port/],
+    [['receive', '--listen', '192.0.2.1:1'], /could not listen on 192\.0\.2\.1:1/],
+    [['receive', '--status', '99'], /--status takes a whole number from 200/],
+    [['receive', '--hang', '--reset'], /only one of/],
+    [['receive', '--tls-cert', at('secret')], /belong together/],
+    [['receive', '--url', 'https://a.example'], /--secret-file is needed/],
+    [['receive', '--tls-cert', at('secret'), '--tls-key', at('secret')], /certificate of --tls-cert/],
+    [['sign', ...sign, '--url', 'a.example', at('secret')], /--url takes the URL/],
+    [['verify', ...sign, '--url', 'x', '--signature', 'a', at('secret')], /--url takes the URL/],
+    [['check-address', 'https://a.example', '--allow-networks', 'x'], /"x" is no CIDR block/]]) {
+    wrong(args, USAGE, about);
+  }
+});
+
+test('files that are absent, empty, folders or not JSON', () => {
+  const none = at('none');
+  const signed = ['--method', 'POST', '--url', 'https://a.example/'];
+  for (const [args, about] of [
+    [['publish', none], /could not read .*none: No such file/],
+    [['publish', at('folder')], /could not read .*folder: Is a directory/],
+    [['destinations', 'create', none], /could not read .*none: No such file/],
+    [['rules', 'update', 'rule_1', none], /could not read .*none: No such file/],
+    [['secrets', 'create', at('folder')], /could not read .*folder: Is a directory/],
+    [['secrets', 'import', '--data', server.data, '--name', 'n', none], /could not read .*none/],
+    [['secrets', 'import', '--data', server.data, '--name', 'n', at('empty')], /is empty/],
+    [['sign', '--secret-file', none, ...signed, at('secret')], /could not read .*none/],
+    [['sign', '--secret-file', at('empty'), ...signed, at('secret')], /is empty; it must hold/],
+    [['sign', '--secret-file', at('secret'), ...signed, none], /could not read .*none/],
+    [['verify', '--secret-file', none, ...signed, '--signature', 'a', none], /could not read/],
+    [['receive', '--secret-file', none, '--url', 'https://a.example'], /could not read .*none/],
+    [['receive', '--secret-file', at('empty')], /is empty/],
+    [['receive', '--tls-cert', none, '--tls-key', none], /could not read .*none/],
+    [['json', 'check', none], /could not read .*none/],
+    [['json', 'check', at('folder')], /Is a directory/],
+    [['config', '--config', none], /could not read .*none/],
+    [['config', '--config', at('bad.json')], /bad\.json:1:/],
+    [['serve', '--data', server.data, '--config', none], /could not read .*none/]]) {
+    wrong(args, USAGE, about, {env: environment});
+  }
+  for (const [args, about, input] of [
+    [['publish', at('bad.json')], /bad\.json: not valid JSON at byte 1/],
+    [['publish'], /standard input holds no event/, ''],
+    [['publish', '-'], /line 2 is not valid JSON/, '{"id":"1"}\n{\n']]) {
+    wrong(args, NO, about, {env: environment, input});
+  }
+  for (const name of ['destinations', 'rules', 'secrets']) {
+    wrong([name, 'create', at('bad.json')], NO, /not valid JSON: at byte 1.*code 20400/,
+      {env: environment});
+  }
+  const json = millrace(['json', 'check', at('bad.json')]);
+  assert.equal(json.status, NO);
+  assert.match(json.stderr, /^.*bad\.json: not valid at byte 1: .*\n$/);
+});
+
+test('the answer no: signatures, addresses, the server\'s refusals', () => {
+  const right = millrace(['verify', '--secret-file', at('secret'), '--method', 'POST', '--url',
+    'https://a.example/', '--signature', '0'.repeat(64), at('secret')]);
+  assert.equal(right.status, NO);
+  assert.match(right.stderr, /^the signature is wrong: compare .*\n$/);
+  for (const [url, about] of [['nourl', /must begin with https/], ['https://127.0.0.1', /machine/],
+    ['http://192.0.2.1', /allow_http/]]) {
+    const refused = millrace(['check-address', url]);
+    assert.equal(refused.status, NO, refused.stderr);
+    assert.match(refused.stderr, /^refused: .*\n$/);
+    assert.match(refused.stderr, about);
+  }
+  const env = environment;
+  for (const [args, about] of [
+    [['destinations', 'get', 'dst_1'], /refused: There is no such destination\. \(status 404, code 20404, http.*errors\/20404\)/],
+    [['destinations', 'create', at('object.json')], /Unknown member: Nane.*code 20001/],
+    [['destinations', 'update', 'dst_1', at('object.json')], /code 20404/],
+    [['destinations', 'delete', 'dst_1'], /code 20404/],
+    [['rules', 'get', 'rule_1'], /code 20404/], [['rules', 'create', at('object.json')], /Nane/],
+    [['secrets', 'activate', 'whs_1'], /code 20404/],
+    [['secrets', 'create', at('object.json')], /Unknown member: Nane.*code 20001/],
+    [['test', 'dst_1'], /refused: .*code 20404/],
+    [['test', 'dst_1', '--event-type', 'nope'], /refused: .*code 31003/],
+    [['tail', '--destination', 'dst_1'], /refused: .*code 20404/]]) {
+    wrong(args, NO, about, {env});
+  }
+  wrong(['publish', at('event.json')], NO,
+    /refused: .*code 31001[^]*\n {2}event 0, \/specversion: ./, {env, more: 3});
+});
+
+// The commands that call the server, each with what it needs.
+const CALLS = [['publish', '-'], ['tail'], ['test', 'dst_1'], ['destinations', 'list'],
+  ['rules', 'list'], ['secrets', 'list'], ['secrets', 'activate', 'whs_1']];
+
+test('no server, a wrong secret, an environment that lacks or cannot be', () => {
+  const input = '{"id":"1"}';
+  for (const args of CALLS) {
+    for (const key of Object.keys(environment)) {
+      const env = {...environment};
+      delete env[key];
+      wrong(args, USAGE, new RegExp(`${key} is not set`), {env, input});
+    }
+    wrong(args, USAGE, /cannot use MILLRACE_URL "nonsense"/,
+      {env: {...environment, MILLRACE_URL: 'nonsense'}, input});
+    wrong(args, NO, /could not reach http:\/\/127\.0\.0\.1:1: .*is the server running/,
+      {env: {...environment, MILLRACE_URL: 'http://127.0.0.1:1'}, input});
+    wrong(args, NO, /could not get an access token: .*check both/,
+      {env: {...environment, MILLRACE_CLIENT_SECRET: 'wrong'}, input});
+  }
+  wrong(['destinations', 'list'], USAGE, /could not read .*none.*\n.*MILLRACE_CA_FILE/,
+    {env: {...environment, MILLRACE_CA_FILE: at('none')}, more: 1});
+});
+
+test('a data folder that is absent, a file, empty, in use or newer', () => {
+  const owner = ['--owner', 'a@b.example'];
+  const importing = (data) => ['secrets', 'import', '--data', data, '--name', 'n', at('secret')];
+  for (const data of [at('none'), at('empty'), at('folder')]) {
+    wrong(['serve', '--data', data], USAGE, /millrace init/);
+    wrong(['check', '--data', data], USAGE, /is no data folder/);
+    wrong(importing(data), USAGE, data === at('empty')
+      ? /Could not use the data folder .*: Not a directory/ : /holds no data.*millrace init/);
+  }
+  wrong(['init', '--data', at('empty'), ...owner], USAGE, /Could not use the data folder .*Not a directory/);
+  wrong(['init', '--data', at('none/deeper'), ...owner], USAGE,
+    /Could not make the data folder .*: No such file or directory; name one/);
+  wrong(['serve', '--data', server.data, '--listen', '127.0.0.1:0'], IN_USE, /in use/);
+  wrong(['check', '--data', server.data], IN_USE, /in use; stop the server/);
+  wrong(importing(server.data), IN_USE, /in use by another process; stop the server/);
+  wrong(['init', '--data', server.data, ...owner], IN_USE, /in use by another process/);
+
+  const data = at('newer');
+  assert.equal(millrace(['init', '--data', data, ...owner]).status, 0);
+  wrong(['init', '--data', data, ...owner], NO, /holds data of Millrace already/);
+  wrong(['secrets', 'import', '--data', data, '--name', 'n', at('short')], NO, /16 to 1024/);
+  const store = new DatabaseSync(path.join(data, 'control.db'));
+  const [{user_version: now}] = store.prepare('PRAGMA user_version').all();
+  store.exec(`PRAGMA user_version = ${now + 1}`);
+  store.close();
+  wrong(['serve', '--data', data, '--listen', '127.0.0.1:0'], IN_USE, /newer version/);
+  wrong(['check', '--data', data], IN_USE, /newer/);
+  wrong(importing(data), IN_USE, /newer version/);
+  wrong(['init', '--data', data, ...owner], IN_USE, /newer version/);
+  rmSync(data, {recursive: true});
+});
+
+test('every command was given something wrong', () => {
+  assert.ok(COMMANDS.length > 15);
+  assert.deepEqual(COMMANDS.filter((name) => !covered.has(name)), []);
+  // And the codes are those that the page tells.
+  const page = readFileSync(new URL('../../docs/reference/commands.md', import.meta.url), 'utf8');
+  assert.match(page, /0 done; 1 the answer is no; 2 usage or settings; 3 the journal FAILED; 4 the data\nfolder is in use/);
+});
