@@ -1,4 +1,4 @@
-/* What breaks between two versions. See schema.h and docs/reference.
+/* What breaks between two versions. See schema.h and docs/reference/versions.md.
  *
  * A change breaks where it harms those who still work by the older version:
  *   - producers: something that the older version takes is not taken by the newer one any more, or

@@ -116,6 +116,8 @@ static const struct row breaking[] = {
     {"{\"anyOf\":[{\"type\":\"null\"},{\"type\":\"string\"}]}", "{\"anyOf\":[{\"type\":\"null\"}]}",
      "/anyOf anyOf"},
     {"{}", "{\"oneOf\":[{\"type\":\"null\"}]}", "/oneOf oneOf"},
+    {"{\"oneOf\":[{\"type\":\"null\"}]}", "{\"oneOf\":[{\"type\":\"null\"},{\"minimum\":1}]}",
+     "/oneOf oneOf"},
     {"{}", "{\"allOf\":[{\"minimum\":1}]}", "/allOf/0/minimum minimum"},
     {"{\"$ref\":\"/schemas/a/1\"}", "{\"$ref\":\"/schemas/a/2\"}", "/$ref $ref"},
     {D("a", "\"a\":{}"), D("b", "\"b\":{\"minimum\":1}"), "/definitions/b/minimum minimum"},
