@@ -460,6 +460,21 @@ static void compare_objects(struct compare *c, const struct compare_closure *old
     compare_dependencies(c, older, newer);
 }
 
+/* Whether the older place asks, by itself or in a branch of allOf, for what ref leads to outside.
+ */
+static bool refers(struct compare *c, json_value schema, const struct compare_closure *older,
+                   json_value ref) {
+    bool found = json_strings_equal(ref, json_find(schema, MR_STR("$ref")));
+    for (uint32_t i = 0; i < older->n && !found; i++) {
+        json_value all = json_find(older->at[i], MR_STR("allOf"));
+        for (json_iter it = json_iter_of(all); !found && json_next(&it);) {
+            found = !compare_spend(c, 1) ||
+                    json_strings_equal(ref, json_find(it.value, MR_STR("$ref")));
+        }
+    }
+    return found;
+}
+
 static void compare_pair(struct compare *c, struct compare_pair pair) {
     struct compare_closure older;
     struct compare_closure closure;
@@ -475,7 +490,7 @@ static void compare_pair(struct compare *c, struct compare_pair pair) {
     }
     if (json_is_absent(newer)) {
         json_value ref = json_find(pair.newer, MR_STR("$ref"));
-        if (!json_strings_equal(ref, json_find(pair.older, MR_STR("$ref")))) {
+        if (!refers(c, pair.older, &older, ref)) {
             compare_report(c, NEWER, ref, "$ref", "leads out of the document, to something else");
         }
         return;

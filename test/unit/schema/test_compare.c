@@ -128,6 +128,8 @@ static const struct row breaking[] = {
 static const struct row fine[] = {
     {"false", "{\"type\":\"null\"}", ""},
     {"true", "{}", ""},
+    {"{\"allOf\":[{\"$ref\":\"/schemas/a/1\"}]}",
+     "{\"allOf\":[{\"minLength\":0},{\"$ref\":\"/schemas/a/1\"}]}", ""},
     {"{\"title\":\"a\",\"default\":1}",
      "{\"description\":\"b\",\"$comment\":\"c\",\"examples\":[]}", ""},
     {P("\"a\":{}"), P("\"b\":{\"type\":\"string\"},\"a\":{}"), ""},
