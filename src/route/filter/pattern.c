@@ -24,6 +24,18 @@ struct chain {
     uint32_t last; /* number + 1; 0: none */
 };
 
+/* The present pointer; where it is longer than a fault holds, that of the nearest container which
+ * is not. */
+static mr_str place_of(const struct pattern *pattern) {
+    mr_str pointer = mr_buf_view(&pattern->pointer);
+    while (pointer.len >= sizeof pattern->fault->pointer) {
+        do {
+            pointer.len--;
+        } while (pointer.ptr[pointer.len] != '/');
+    }
+    return pointer;
+}
+
 mr_err pattern_refuse(struct pattern *pattern, const char *format, ...) {
     mr_buf text;
     va_list args;
@@ -33,9 +45,7 @@ mr_err pattern_refuse(struct pattern *pattern, const char *format, ...) {
     va_end(args);
     mr_ignore(err, "a sentence too long is left out");
     *pattern->fault = (struct filter_fault){.line = 0};
-    /* Longer than the field: its end tells most, but whole pointers only. */
-    (void)mr_str_to_c(mr_buf_view(&pattern->pointer), pattern->fault->pointer,
-                      sizeof pattern->fault->pointer);
+    (void)mr_str_to_c(place_of(pattern), pattern->fault->pointer, sizeof pattern->fault->pointer);
     (void)mr_str_to_c(mr_buf_view(&text), pattern->fault->expected,
                       sizeof pattern->fault->expected);
     mr_buf_done(&text);
@@ -79,7 +89,7 @@ static mr_err compile_members(struct pattern *pattern, json_value object, bool i
 
 /* The pointer, and what stands there, as two texts of the program. */
 static mr_err note_place(struct pattern *pattern, mr_str json, uint32_t *ret_pointer) {
-    mr_str texts[2] = {mr_buf_view(&pattern->pointer), json};
+    mr_str texts[2] = {place_of(pattern), json};
     *ret_pointer = program_texts(&pattern->program, texts, 2);
     return pattern->program.err;
 }
@@ -101,7 +111,7 @@ static mr_err compile_leaf(struct pattern *pattern, enum opcode op, mr_str name,
                                                       .pointer = pointer});
     chain_add(pattern, failed, number);
     MR_TRY(pattern->program.err);
-    return pattern->n_ors == 0 ? pattern_offer_key(pattern, alternatives) : MR_OK;
+    return pattern->n_unkeyed == 0 ? pattern_offer_key(pattern, alternatives) : MR_OK;
 }
 
 static mr_err compile_object(struct pattern *pattern, enum opcode op, mr_str name,
@@ -145,7 +155,7 @@ static mr_err compile_or(struct pattern *pattern, json_value branches, bool is_i
     }
     size_t pointer_len = pattern->pointer.len;
     size_t i = 0;
-    pattern->n_ors++;
+    pattern->n_unkeyed++;
     for (json_iter it = json_iter_of(branches); json_next(&it); i++) {
         struct chain branch = {0};
         MR_TRY(json_pointer_push_index(&pattern->pointer, i));
@@ -159,7 +169,7 @@ static mr_err compile_or(struct pattern *pattern, json_value branches, bool is_i
         }
         mr_buf_truncate(&pattern->pointer, pointer_len);
     }
-    pattern->n_ors--;
+    pattern->n_unkeyed--;
     chain_land(pattern, &held);
     return pattern->program.err;
 }
@@ -224,9 +234,12 @@ static mr_err compile_members(struct pattern *pattern, json_value object, bool i
         if (mr_str_eq(name, MR_STR("$or"))) {
             MR_TRY(compile_or(pattern, it.value, is_in_data, failed));
         } else {
+            bool has_nul = mr_str_find_byte(name, '\0', 0) != SIZE_MAX; /* would split the path */
+            pattern->n_unkeyed += has_nul;
             MR_TRY(push_path(pattern, name));
             MR_TRY(is_in_data ? compile_member(pattern, name, it.value, failed)
                               : compile_top(pattern, name, it.value, failed));
+            pattern->n_unkeyed -= has_nul;
         }
         mr_buf_truncate(&pattern->pointer, pointer_len);
         mr_buf_truncate(&pattern->path, path_len);

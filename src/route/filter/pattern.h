@@ -20,7 +20,7 @@ struct pattern {
     mr_buf scratch; /* decoded texts of one operator */
     mr_arena arena; /* decoded texts of the pattern */
     uint32_t n_alternatives, n_branches, n_wildcards, depth;
-    uint32_t n_ors; /* $or around the present member: it is not necessary then */
+    uint32_t n_unkeyed; /* $or around the present member, and names that no path can hold: no key */
     uint32_t n_leaves, n_absent, n_may_be_absent; /* so far: leaves, those that ask for absence
                                                      alone, those that are content with it */
     /* the best key so far; texts in the arena */
