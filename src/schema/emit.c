@@ -63,6 +63,9 @@ static mr_err emit_number(struct emit *e, enum op_code code, json_value value) {
 static mr_err add_value(struct emit *e, json_value value) {
     int64_t steps = INT64_MAX;
     uint64_t hash = value_hash(value, &steps);
+    if (steps < 0) {
+        return MR_ERR(MR_E_NOMEM);
+    }
     MR_TRY(
         schema_vec_reserve(&e->s->hashes.ptr, &e->s->hashes.cap, e->s->hashes.n, 1, sizeof hash));
     VEC_PUSH(&e->s->values, value);

@@ -11,17 +11,20 @@ static uint64_t mix(uint64_t h) {
     return h ^ h >> 29;
 }
 
-static uint64_t string_hash(json_value string) {
+/* Without memory to decode there are no steps left: no answer rather than a wrong one. */
+static uint64_t string_hash(json_value string, int64_t *steps) {
     mr_str text = json_peek_text(string);
     if (json_peek_is_plain(string)) {
         return mr_str_hash(text, MIX_A);
     }
     mr_buf decoded;
     mr_buf_init(&decoded, text.len + 1);
-    /* Without memory all written with escapes fall together: slower, not wrong. */
-    uint64_t h = mr_is_ok(json_string_append(string, &decoded))
-                     ? mr_str_hash(mr_buf_view(&decoded), MIX_A)
-                     : 0;
+    uint64_t h = 0;
+    if (mr_is_ok(json_string_append(string, &decoded))) {
+        h = mr_str_hash(mr_buf_view(&decoded), MIX_A);
+    } else {
+        *steps = -1;
+    }
     mr_buf_done(&decoded);
     return h;
 }
@@ -43,7 +46,7 @@ uint64_t value_hash(json_value value, int64_t *steps) {
     }
     case JSON_STRING:
         *steps -= (int64_t)(json_peek_text(value).len / 16);
-        return mix(h ^ string_hash(value));
+        return mix(h ^ string_hash(value, steps));
     case JSON_ARRAY:
         for (json_iter it = json_iter_of(value); json_next(&it);) {
             h = mix(h * MIX_A + value_hash(it.value, steps));

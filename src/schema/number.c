@@ -30,6 +30,18 @@ static int64_t exponent_of(const char *p, const char *end) {
     return negative ? -n : n;
 }
 
+bool number_text_is_integer(mr_str text) {
+    size_t i = text.len > 0 && text.ptr[0] == '-' ? 1 : 0;
+    while (i < text.len && is_digit(text.ptr[i])) {
+        i++;
+    }
+    if (i == text.len) {
+        return true;
+    }
+    struct number number = number_of_text(text);
+    return number_is_integer(&number);
+}
+
 struct number number_of_text(mr_str text) {
     struct number number = {.text = text, .first = text.ptr};
     const char *p = text.ptr;

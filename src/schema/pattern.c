@@ -34,6 +34,7 @@
 struct pattern {
     pcre2_code *fast;
     pcre2_code *counted;
+    bool has_jit;
 };
 
 struct pattern_run {
@@ -618,7 +619,8 @@ static mr_err compile_both(mr_str text, struct pattern *pattern, char *message, 
         err = compile_code(text, PCRE2_AUTO_CALLOUT, context, &pattern->counted, message, size);
     }
     if (mr_is_ok(err)) {
-        (void)pcre2_jit_compile(pattern->fast, PCRE2_JIT_COMPLETE); /* slower without */
+        /* Slower without, as where the system forbids code that was made at run time. */
+        pattern->has_jit = pcre2_jit_compile(pattern->fast, PCRE2_JIT_COMPLETE) == 0;
     }
     pcre2_compile_context_free(context);
     pcre2_general_context_free(general);
@@ -697,6 +699,7 @@ mr_err pattern_run_new(struct pattern_run **ret_run) {
         return MR_ERR(MR_E_NOMEM);
     }
     pcre2_set_callout(run->context, on_item, run);
+    pcre2_set_match_limit(run->context, FAST_MATCH_LIMIT);
     pcre2_set_heap_limit(run->context, HEAP_KIB_MAX);
     *ret_run = run;
     return MR_OK;
@@ -711,16 +714,26 @@ void pattern_run_free(struct pattern_run *run) {
     mr_free(run);
 }
 
-static int match(struct pattern_run *run, const pcre2_code *code, mr_str text, uint32_t limit) {
-    pcre2_set_match_limit(run->context, limit);
-    return pcre2_match(code, (PCRE2_SPTR)(text.len > 0 ? text.ptr : ""), text.len, 0,
-                       PCRE2_NO_UTF_CHECK, run->data, run->context);
+static int match_fast(const struct pattern *pattern, struct pattern_run *run, mr_str text) {
+    PCRE2_SPTR at = (PCRE2_SPTR)(text.len > 0 ? text.ptr : "");
+    return pattern->has_jit
+               ? pcre2_jit_match(pattern->fast, at, text.len, 0, 0, run->data, run->context)
+               : pcre2_match(pattern->fast, at, text.len, 0, PCRE2_NO_UTF_CHECK, run->data,
+                             run->context);
+}
+
+static int match_counted(const struct pattern *pattern, struct pattern_run *run, mr_str text) {
+    pcre2_set_match_limit(run->context, UINT32_MAX);
+    int answer = pcre2_match(pattern->counted, (PCRE2_SPTR)(text.len > 0 ? text.ptr : ""), text.len,
+                             0, PCRE2_NO_UTF_CHECK, run->data, run->context);
+    pcre2_set_match_limit(run->context, FAST_MATCH_LIMIT);
+    return answer;
 }
 
 enum pattern_answer pattern_match(const struct pattern *pattern, struct pattern_run *run,
                                   mr_str text, int64_t *steps) {
     if (text.len <= FAST_TEXT_MAX) {
-        int answer = match(run, pattern->fast, text, FAST_MATCH_LIMIT);
+        int answer = match_fast(pattern, run, text);
         *steps -= 4;
         if (answer >= 0 || answer == PCRE2_ERROR_NOMATCH) {
             return answer >= 0 ? PATTERN_YES : PATTERN_NO;
@@ -729,7 +742,7 @@ enum pattern_answer pattern_match(const struct pattern *pattern, struct pattern_
     int64_t allowed = COUNTED_MIN + COUNTED_PER_BYTE * (int64_t)text.len;
     run->left = allowed;
     run->last = 0;
-    int answer = match(run, pattern->counted, text, UINT32_MAX);
+    int answer = match_counted(pattern, run, text);
     *steps -= (allowed - run->left) >> STEP_SHIFT;
     return answer >= 0 ? PATTERN_YES : answer == PCRE2_ERROR_NOMATCH ? PATTERN_NO : PATTERN_LIMIT;
 }

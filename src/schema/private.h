@@ -32,6 +32,7 @@ int number_compare(const struct number *a, const struct number *b);
 static inline bool number_is_integer(const struct number *n) {
     return n->digits == 0 || n->exponent >= (int64_t)n->digits;
 }
+bool number_text_is_integer(mr_str text);
 /* divisor > 0 with at most MULTIPLE_DIGITS_MAX digits. */
 bool number_is_multiple(const struct number *n, const struct number *divisor);
 uint64_t number_hash(const struct number *n);

@@ -4,12 +4,13 @@
 // reads numbers as Decimal. MR_TEST_SEED sets the seed, which is printed.
 import assert from 'node:assert/strict';
 import {spawnSync} from 'node:child_process';
+import {writeFileSync} from 'node:fs';
 import path from 'node:path';
 import {test} from 'node:test';
 import {isDeepStrictEqual} from 'node:util';
 import Ajv from 'ajv';
 import addFormats from 'ajv-formats';
-import {root} from './harness.mjs';
+import {folder, millrace, remove, root} from './harness.mjs';
 
 const lines = process.env.MR_TEST_SCHEMA_LINES ?? path.join(root, 'build/release/schema_lines');
 const python = process.env.MR_TEST_PYTHON ?? path.join(root, '.venv/bin/python');
@@ -270,4 +271,31 @@ test('jsonschema gives the same verdict on numbers beyond doubles and siblings o
   assert.equal(theirs.length, inputs.length);
   const differ = inputs.filter((input, i) => ours[i] !== theirs[i]).map((input) => input);
   assert.deepEqual(differ.slice(0, 10), [], `${differ.length} of ${inputs.length} differ, seed ${seed}`);
+});
+
+test('schema check tells valid, invalid and refused apart', () => {
+  const dir = folder('schema');
+  const write = (name, value) => {
+    writeFileSync(path.join(dir, name), JSON.stringify(value));
+    return path.join(dir, name);
+  };
+  const schema = write('schema', {properties: {a: {type: 'null'}}, x: 1});
+  const good = write('good', {a: null});
+  const bad = write('bad', {a: 1});
+  try {
+    assert.equal(millrace(['schema', 'check', '--schema', schema, good]).status, 0);
+    const told = millrace(['schema', 'check', '--schema', schema, good, bad]);
+    assert.equal(told.status, 1);
+    assert.match(told.stdout, /good: valid\n.*bad: invalid\n {2}#\/a: .*type null \(rule #\/properties\/a\/type\)\n$/);
+    const json = millrace(['schema', 'check', '--json', '--schema', schema, bad]);
+    assert.equal(json.status, 1);
+    assert.deepEqual(JSON.parse(json.stdout).ignored, ['/x']);
+    assert.equal(JSON.parse(json.stdout).instances[0].errors[0].instance, '/a');
+    const refused = millrace(['schema', 'check', '--schema', write('wrong', {not: {type: 'x'}}), good]);
+    assert.equal(refused.status, 2);
+    assert.match(refused.stderr, /refused at #\/not\/type: expected /);
+    assert.equal(millrace(['schema', 'check', good]).status, 2);
+  } finally {
+    remove(dir);
+  }
 });

@@ -227,12 +227,40 @@ static void references_reach_into_the_catalogue(void **state) {
     assert_string_equal(fault.pointer, "/not/$ref");
 }
 
+static void every_allocation_may_fail(void **state) {
+    (void)state;
+    static const char document[] =
+        "{\"$id\":\"/schemas/c/3\",\"x\":1,\"allOf\":[{\"$ref\":\"../b/"
+        "1#text\"},{\"pattern\":\"a\"}],"
+        "\"properties\":{\"a\\u0062\":{\"enum\":[1,\"\\u0062\"]}},\"required\":[\"a\"],"
+        "\"dependencies\":{\"a\":[\"b\"]},\"items\":[{\"minimum\":1}],\"definitions\":{\"d\":"
+        "{\"$id\":\"#d\"}}}";
+    uint32_t failed = 0;
+    for (uint64_t n = 1; n < 400; n++) { /* without JIT it goes on: not every failure is one */
+        struct schema *schema = NULL;
+        struct schema_fault fault;
+        static const mr_str bases[] = {{"https://events.example.com", 26}};
+        static const struct schema_library library = {NULL, find_document, bases, 1};
+        mr_buf ignored;
+        mr_buf_init(&ignored, 1000);
+        mr_alloc_fail_at(n);
+        mr_err err = schema_compile(mr_str_c(document), &library, &schema, &ignored, &fault);
+        mr_alloc_fail_at(0);
+        assert_true(mr_is_ok(err) || mr_err_is(err, MR_E_NOMEM));
+        failed += mr_is_err(err);
+        schema_free(schema);
+        mr_buf_done(&ignored);
+    }
+    assert_in_range(failed, 30, 390);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refused_documents_say_where_and_what),
         cmocka_unit_test(patterns_of_other_dialects_are_refused),
         cmocka_unit_test(what_is_unknown_is_ignored_and_listed),
         cmocka_unit_test(references_reach_into_the_catalogue),
+        cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -292,6 +292,109 @@ static void references(void **state) {
     JUDGE(rows);
 }
 
+/* What validating `instance` says first. */
+static void expect_error(const char *schema_text, const char *instance, const char *where,
+                         const char *schema_where, const char *rule) {
+    struct schema *schema;
+    struct schema_run *run;
+    struct schema_fault fault;
+    json_tape tape;
+    const struct schema_error *errors;
+    size_t n = 0;
+    assert_true(mr_is_ok(schema_compile(mr_str_c(schema_text), NULL, &schema, NULL, &fault)));
+    assert_true(mr_is_ok(schema_run_new(&run)));
+    json_tape_init(&tape, JSON_DEPTH_MAX);
+    assert_true(mr_is_ok(json_tape_read(&tape, mr_str_c(instance), NULL)));
+    assert_false(schema_validate(schema, json_root(&tape), run, &errors, &n));
+    assert_true(n > 0 && n <= SCHEMA_ERRORS_MAX);
+    print_message("%.*s | %.*s | %s | %.*s\n", MR_FMT(errors[0].instance), MR_FMT(errors[0].schema),
+                  errors[0].rule, MR_FMT(errors[0].message));
+    assert_true(mr_str_eq(errors[0].instance, mr_str_c(where)));
+    assert_true(mr_str_eq(errors[0].schema, mr_str_c(schema_where)));
+    assert_string_equal(errors[0].rule, rule);
+    assert_true(errors[0].message.len > 0);
+    json_tape_done(&tape);
+    schema_run_free(run);
+    schema_free(schema);
+}
+
+static void errors_name_both_paths_and_the_rule(void **state) {
+    (void)state;
+    expect_error("{\"properties\":{\"a/b\":{\"items\":{\"$ref\":\"#/definitions/x\"}}},"
+                 "\"definitions\":{\"x\":{\"allOf\":[{\"maximum\":3}]}}}",
+                 "{\"a\\u002fb\":[1,4]}", "/a~1b/1", "/properties/a~1b/items/$ref/allOf/0/maximum",
+                 "maximum");
+    expect_error("{\"patternProperties\":{\"^a\":{\"type\":\"null\"}}}", "{\"a~\":1}", "/a~0",
+                 "/patternProperties/^a/type", "type");
+    expect_error("{\"additionalProperties\":false}", "{\"x\":1}", "/x", "/additionalProperties",
+                 "false");
+    expect_error("{\"dependencies\":{\"x\":[\"y\"]}}", "{\"x\":1}", "", "/dependencies",
+                 "dependencies");
+    expect_error("{\"if\":{},\"then\":{\"enum\":[2]}}", "1", "", "/then/enum", "enum");
+}
+
+/* A string of n times c, between before and behind. */
+static char *long_text(const char *before, char c, size_t n, const char *behind) {
+    size_t head = strlen(before);
+    char *text = mr_alloc(head + n + strlen(behind) + 1);
+    memcpy(text, before, head);
+    memset(text + head, c, n);
+    memcpy(text + head + n, behind, strlen(behind) + 1);
+    return text;
+}
+
+static void patterns_that_take_too_long_are_errors(void **state) {
+    (void)state;
+    static const struct {
+        const char *schema;
+        const char *where;
+        size_t n;
+    } rows[] = {
+        {"{\"pattern\":\"^(a+)+$\"}", "/pattern", 40},
+        {"{\"pattern\":\"^(a+)+$\"}", "/pattern", 100000},
+        {"{\"pattern\":\"(a|aa)+$\"}", "/pattern", 60},
+        {"{\"pattern\":\"a*a*a*a*c\"}", "/pattern", 5000},
+        {"{\"pattern\":\"[ab]*c\"}", "/pattern", 200000},
+        {"{\"pattern\":\"[ab]*[cd]\"}", "/pattern", 200000},
+        {"{\"not\":{\"pattern\":\"^(a+)+$\"}}", "/not/pattern", 40},
+        {"{\"anyOf\":[{\"pattern\":\"^(a+)+$\"},true]}", "/anyOf/0/pattern", 40},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *text = long_text("\"", 'a', rows[i].n, "b\"");
+        expect_error(rows[i].schema, text, "", rows[i].where, "pattern");
+        mr_free(text);
+    }
+}
+
+static void validation_of_too_many_steps_is_an_error(void **state) {
+    (void)state;
+    struct schema *schema;
+    struct schema_run *run;
+    struct schema_fault fault;
+    json_tape tape;
+    const struct schema_error *errors;
+    size_t n = 0;
+    /* Each level doubles the visits twice. */
+    mr_err err = schema_compile(
+        MR_STR("{\"definitions\":{"
+               "\"a\":{\"allOf\":[{\"$ref\":\"#/definitions/b\"},{\"$ref\":\"#/definitions/b\"}]},"
+               "\"b\":{\"allOf\":[{\"$ref\":\"#/definitions/c\"},{\"$ref\":\"#/definitions/c\"}]},"
+               "\"c\":{\"items\":{\"$ref\":\"#/definitions/a\"}}},"
+               "\"not\":{\"allOf\":[{\"$ref\":\"#/definitions/a\"},false]}}"),
+        NULL, &schema, NULL, &fault);
+    assert_true(mr_is_ok(err));
+    assert_true(mr_is_ok(schema_run_new(&run)));
+    json_tape_init(&tape, JSON_DEPTH_MAX);
+    mr_str text = MR_STR("[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]");
+    assert_true(mr_is_ok(json_tape_read(&tape, text, NULL)));
+    assert_false(schema_validate(schema, json_root(&tape), run, &errors, &n));
+    assert_int_equal(n, 1);
+    assert_string_equal(errors[0].rule, "limit");
+    json_tape_done(&tape);
+    schema_run_free(run);
+    schema_free(schema);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(types_and_values),
@@ -301,6 +404,9 @@ int main(void) {
         cmocka_unit_test(objects),
         cmocka_unit_test(combinations),
         cmocka_unit_test(references),
+        cmocka_unit_test(errors_name_both_paths_and_the_rule),
+        cmocka_unit_test(patterns_that_take_too_long_are_errors),
+        cmocka_unit_test(validation_of_too_many_steps_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
