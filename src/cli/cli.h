@@ -55,6 +55,9 @@ enum cli_exit {
     X(json, "json", "json check FILE", "Check that a file is strict JSON: exit 0 valid, 1 not")    \
     X(schema, "schema", "schema check --schema FILE [--json] [INSTANCE…]",                         \
       "Check a JSON Schema and instances: exit 0 valid, 1 invalid, 2 schema refused")              \
+    X(filter, "filter", "filter test (--pattern FILE | --cesql EXPR) [--json] EVENT…",             \
+      "Try a filter on files of events, one or one per line: exit 0 all match, 1 not all, 2 "      \
+      "error")                                                                                     \
     X(check_address, "check-address", "check-address URL [--allow-http] [--allow-networks CIDRS]", \
       "Tell whether destinations may reach a URL: exit 0 allowed, 1 refused")                      \
     X(check, "check", "check --data DIR [--json]",                                                 \

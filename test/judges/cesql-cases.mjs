@@ -112,7 +112,7 @@ const call = (name, type, of, n = () => of.length) => ({
     const args = Array.from({length: n(r)}, (_, i) => {
       const wanted = of[Math.min(i, of.length - 1)];
       const chosen = wanted === 'any' ? r.pick(types) : wanted;
-      const at = r.chance(80) && chosen === 'integer' ? integer(r) : operand(r, chosen, depth);
+      const at = of.length > 1 && r.chance(80) && chosen === 'integer' ? integer(r) : operand(r, chosen, depth);
       return at.text;
     });
     return part(`${word(r, name)}${r.pick(['', '', ' '])}(${args.join(r.pick([',', ', ']))})`, type);
@@ -199,7 +199,7 @@ export const kinds = {
 export function cases(seed, n) {
   const r = new Random(seed);
   return Object.entries(kinds).flatMap(([kind, {make}]) =>
-    Array.from({length: n}, () => ({kind, expression: make(r, r.below(4)).text, event})));
+    Array.from({length: n}, () => ({kind, expression: make(r, r.chance(90) ? 1 + r.below(3) : 0).text, event})));
 }
 
 const MISSING = 'the subexpression referencing the missing attribute MUST evaluate to the zero value for ' +

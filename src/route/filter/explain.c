@@ -1,6 +1,7 @@
 /* Filters told to people, and values as an index spells them. See route/filter.h. */
-#include "json/write.h"
 #include "route/filter/machine.h"
+
+#include "json/write.h"
 
 #define VALUE_SHOWN_MAX 120u /* bytes */
 

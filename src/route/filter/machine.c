@@ -264,22 +264,23 @@ static json_value member_of(struct filter_run *run, const struct insn *insn) {
 
 /* What a pattern's instruction tests; false: jump. */
 static bool step_pattern(struct filter_run *run, const struct insn *insn) {
-    struct scalar scalar;
-    switch (insn->op) {
-    case OP_ATTRIBUTE_IS:
-        run->failed_value = JSON_NONE;
-        scalar = scalar_of_attribute(machine_attribute(run->event, run->filter->texts[insn->slot]));
-        return any_holds(run, insn, &scalar);
-    case OP_MEMBER_IS:
+    if (insn->op == OP_MEMBER_IS) {
         return value_holds(run, insn, member_of(run, insn));
-    case OP_DATA_IS:
+    }
+    if (insn->op == OP_DATA_IS) {
         return value_holds(run, insn, run->event->data);
-    case OP_ENTER_DATA:
+    }
+    if (insn->op == OP_ENTER_DATA) {
         return enter(run, insn, run->event->data);
-    default:
-        MR_ASSERT(insn->op == OP_ENTER);
+    }
+    if (insn->op == OP_ENTER) {
         return enter(run, insn, member_of(run, insn));
     }
+    MR_ASSERT(insn->op == OP_ATTRIBUTE_IS);
+    mr_str name = run->filter->texts[insn->slot];
+    struct scalar scalar = scalar_of_attribute(machine_attribute(run->event, name));
+    run->failed_value = JSON_NONE;
+    return any_holds(run, insn, &scalar);
 }
 
 /* A boolean on top of the stack. */
@@ -291,23 +292,17 @@ static bool top_is(const struct filter_run *run, bool wanted) {
 
 /* Instructions that only move: jumps, the stack, leaving. */
 static void step_control(struct filter_run *run, const struct insn *insn) {
-    switch (insn->op) {
-    case OP_LEAVE:
-        again_or_leave(run, insn, run->frames[run->n_frames - 1].every);
-        break;
-    case OP_NEXT:
-        again_or_leave(run, insn, !run->frames[run->n_frames - 1].every);
-        break;
-    case OP_JUMP:
+    if (insn->op == OP_JUMP) {
         run->at = insn->to;
-        break;
-    case OP_PUSH:
+    } else if (insn->op == OP_LEAVE) {
+        again_or_leave(run, insn, run->frames[run->n_frames - 1].every);
+    } else if (insn->op == OP_NEXT) {
+        again_or_leave(run, insn, !run->frames[run->n_frames - 1].every);
+    } else if (insn->op == OP_PUSH) {
         machine_push(run, run->filter->values[insn->slot]);
-        break;
-    case OP_POP:
+    } else if (insn->op == OP_POP) {
         (void)machine_pop(run);
-        break;
-    default:
+    } else {
         MR_ASSERT(insn->op == OP_JUMP_IF_FALSE || insn->op == OP_JUMP_IF_TRUE);
         if (top_is(run, insn->op == OP_JUMP_IF_TRUE)) {
             run->at = insn->to;

@@ -104,7 +104,7 @@ static mr_err compile_leaf(struct pattern *pattern, enum opcode op, mr_str name,
     pattern->n_absent += leaf.is_absent;
     pattern->n_may_be_absent += leaf.may_be_absent;
     uint32_t number =
-        program_insn(&pattern->program, (struct insn){.op = op,
+        program_insn(&pattern->program, (struct insn){.op = (uint8_t)op,
                                                       .slot = program_text(&pattern->program, name),
                                                       .first = leaf.first,
                                                       .n = leaf.n,
@@ -123,9 +123,10 @@ static mr_err compile_object(struct pattern *pattern, enum opcode op, mr_str nam
     uint32_t n_may_be_absent = pattern->n_may_be_absent;
     uint32_t n_branches = pattern->n_branches;
     MR_TRY(note_place(pattern, MR_STR_NONE, &pointer));
-    uint32_t number = program_insn(
-        &pattern->program,
-        (struct insn){.op = op, .slot = program_text(&pattern->program, name), .pointer = pointer});
+    uint32_t number =
+        program_insn(&pattern->program, (struct insn){.op = (uint8_t)op,
+                                                      .slot = program_text(&pattern->program, name),
+                                                      .pointer = pointer});
     MR_TRY(compile_members(pattern, object, true, &inside));
     struct insn *insn = program_at(&pattern->program, number);
     MR_TRY(pattern->program.err);

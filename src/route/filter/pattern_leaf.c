@@ -3,8 +3,9 @@
  *
  * Strings that stand as they are become one sorted set; every other alternative is a condition, or
  * for anything-but a chain of them that hold together. */
-#include "json/pointer.h"
 #include "route/filter/pattern.h"
+
+#include "json/pointer.h"
 
 /* A key with more values is no help to an index. */
 #define KEY_VALUES_MAX 256u

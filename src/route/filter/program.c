@@ -3,8 +3,9 @@
  * While it is built, the parts are growing arrays and the texts lie in an arena, where they stay.
  * Finishing measures all, takes one block, and copies: a hundred thousand filters are a hundred
  * thousand allocations, each as large as it need be. */
-#include "base/mem.h"
 #include "route/filter/machine.h"
+
+#include "base/mem.h"
 
 #define PROGRAM_BYTES_MAX ((size_t)4 << 20)
 
