@@ -44,6 +44,12 @@ enum cli_exit {
       "Manage destinations")                                                                       \
     X(rules, "rules", "rules list | get ID | create FILE | update ID FILE | delete ID",            \
       "Manage streaming rules")                                                                    \
+    X(schema, "schema",                                                                            \
+      "schema list | get NAME [VERSION] | "                                                        \
+      "publish NAME FILE --example FILE … [--allow-breaking]",                                     \
+      "Browse the schemas of the catalogue and publish versions")                                  \
+    X(event_types, "event-types", "event-types list | get TYPE | create FILE | update TYPE FILE",  \
+      "Manage the event types of the catalogue")                                                   \
     X(secrets, "secrets",                                                                          \
       "secrets list | create FILE | update ID FILE | activate ID | "                               \
       "import --data DIR --name NAME FILE",                                                        \
