@@ -33,6 +33,7 @@ file(GLOB schemas RELATIVE ${CMAKE_SOURCE_DIR}/data/schemas CONFIGURE_DEPENDS
      ${CMAKE_SOURCE_DIR}/data/schemas/*.json)
 mr_embed(mr_event schemas ${CMAKE_SOURCE_DIR}/data/schemas ${schemas})
 mr_room(schema mr_json mr_base PkgConfig::PCRE2)
+mr_embed(mr_schema meta ${CMAKE_SOURCE_DIR}/data/json-schema draft-07.json)
 mr_room(route mr_event mr_json mr_base PkgConfig::PCRE2)
 mr_room(deliver mr_base)
 mr_room(auth mr_json mr_crypto mr_base PkgConfig::OPENSSL)

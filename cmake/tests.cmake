@@ -30,3 +30,7 @@ endforeach()
 if(EXISTS ${CMAKE_SOURCE_DIR}/tools/CMakeLists.txt)
   add_subdirectory(${CMAKE_SOURCE_DIR}/tools ${CMAKE_BINARY_DIR}/tools)
 endif()
+
+# Judges of rooms that need no server: programs that test/e2e feeds with lines.
+add_executable(schema_lines ${CMAKE_SOURCE_DIR}/test/e2e/schema_lines.c)
+target_link_libraries(schema_lines PRIVATE mr_schema)

@@ -310,7 +310,7 @@ static mr_err open_container(struct reader *r, enum json_kind kind) {
 
 /* Hash of a name's decoded bytes: its length, its first and last eight. Equal hashes are always
  * followed by a comparison. */
-static uint32_t hash_name(mr_str s) {
+uint32_t json_name_hash(mr_str s) {
     uint64_t first = 0;
     uint64_t last = 0;
     if (s.len >= 8) {
@@ -448,7 +448,7 @@ static mr_err read_name_string(struct reader *r, uint32_t *ret_hash) {
         s = mr_buf_view(&tape->scratch);
     }
     r->at = scan.close + 1;
-    *ret_hash = hash_name(s);
+    *ret_hash = json_name_hash(s);
     tape->nodes[tape->len - 1].next = *ret_hash;
     return MR_OK;
 }

@@ -111,6 +111,33 @@ typedef struct json_iter {
 json_iter json_iter_of(json_value container);
 bool json_next(json_iter *iter);
 
+/* For loops that look at every member, as a compiled schema does: no call, no check. The value must
+ * be present and of the kind that is told. */
+static inline enum json_kind json_peek_kind(json_value present) {
+    return (enum json_kind)(present.tape->nodes[present.node].info & 7u);
+}
+/* A string's inside as it stands in the text, escapes and all; any other value's text. */
+static inline mr_str json_peek_text(json_value present) {
+    const json_node *node = &present.tape->nodes[present.node];
+    return (mr_str){present.tape->text.ptr + node->at, node->len};
+}
+static inline bool json_peek_is_plain(json_value string) {
+    return (string.tape->nodes[string.node].info & (1u << 3)) == 0;
+}
+/* Of a member name: json_name_hash of its decoded bytes. */
+static inline uint32_t json_peek_name_hash(json_value name) {
+    return name.tape->nodes[name.node].next;
+}
+/* The value of a member, by its name. */
+static inline json_value json_peek_member(json_value name) {
+    return (json_value){name.tape, name.node + 1};
+}
+/* The node behind a value and all inside it: the next item, or the next member's name. */
+static inline uint32_t json_peek_next(json_value present) {
+    return present.tape->nodes[present.node].next;
+}
+uint32_t json_name_hash(mr_str name);
+
 /* Strings. A string without escapes is given as a slice of the text, no copy. */
 bool json_string_is_plain(json_value string);
 /* Whether the decoded string equals s. Allocates nothing. */
