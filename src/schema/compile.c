@@ -79,7 +79,7 @@ static void set_pointer(struct schema_fault *fault, json_value root, uint32_t no
     mr_buf_done(&pointer);
 }
 
-mr_err refuse(struct compiler *c, uint32_t document, uint32_t at, const char *format, ...) {
+mr_err compile_refuse(struct compiler *c, uint32_t document, uint32_t at, const char *format, ...) {
     mr_buf text;
     mr_buf_init(&text, 2048);
     va_list args;
@@ -298,7 +298,7 @@ mr_err reference_find(struct compiler *c, uint32_t document, uint32_t base, json
     mr_buf_done(&uri);
     mr_buf_done(&decoded);
     if (mr_err_is(err, MR_E_LIMIT)) {
-        return refuse(c, document, ref.node, "a shorter reference (uri_bytes_max)");
+        return compile_refuse(c, document, ref.node, "a shorter reference (uri_bytes_max)");
     }
     if (mr_err_is(err, SCHEMA_E_REFUSED) && *ret_tape_node == NONE &&
         c->fault->pointer[0] == '\0') {
@@ -306,13 +306,14 @@ mr_err reference_find(struct compiler *c, uint32_t document, uint32_t base, json
     }
     MR_TRY(err);
     if (!found) {
-        return refuse(c, document, ref.node,
-                      "a reference within the document, to a schema of the catalogue or to the "
-                      "draft-07 meta-schema; nothing is fetched");
+        return compile_refuse(
+            c, document, ref.node,
+            "a reference within the document, to a schema of the catalogue or to the "
+            "draft-07 meta-schema; nothing is fetched");
     }
     return *ret_tape_node != NONE
                ? MR_OK
-               : refuse(c, document, ref.node, "a reference that leads somewhere");
+               : compile_refuse(c, document, ref.node, "a reference that leads somewhere");
 }
 
 /* --- circles --- */
@@ -385,7 +386,8 @@ static mr_err refuse_circle(struct compiler *c, uint32_t node) {
         const struct document *document = c->schema->documents.ptr[d];
         for (uint32_t i = 0; i < document->tape.len; i++) {
             if (document->nodes[i] == node) {
-                return refuse(c, d, i, "references that do not lead back here for the same value");
+                return compile_refuse(c, d, i,
+                                      "references that do not lead back here for the same value");
             }
         }
     }

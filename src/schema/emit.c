@@ -88,7 +88,7 @@ static mr_err add_pattern(struct emit *e, mr_str text, json_value at, uint32_t *
     struct pattern *pattern;
     mr_err err = pattern_new(text, &pattern, message, sizeof message);
     if (mr_err_is(err, MR_E_INVALID)) {
-        return refuse(e->c, e->job->document, at.node, "a regular expression: %s", message);
+        return compile_refuse(e->c, e->job->document, at.node, "a regular expression: %s", message);
     }
     MR_TRY(err);
     err =

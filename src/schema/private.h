@@ -243,7 +243,7 @@ struct compiler {
 };
 
 /* Fills the fault with the pointer of tape node `at` below the document's root. */
-mr_err refuse(struct compiler *c, uint32_t document, uint32_t at, const char *format, ...)
+mr_err compile_refuse(struct compiler *c, uint32_t document, uint32_t at, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* Appends the pointer of tape node `target` below root; of a member name, as of its value. */
 mr_err put_pointer(json_value root, uint32_t target, mr_buf *out);
