@@ -18,11 +18,10 @@
 /* One open container. */
 struct frame {
     json_iter it;
-    json_value container;
     const struct project_place *place;
-    const char *run; /* the beginning of text that is still to be copied; NULL: none */
-    const char *run_end;
-    uint32_t index; /* of the next item */
+    const char *run;     /* the beginning of text that is still to be copied; NULL: none */
+    json_value run_last; /* the value that it ends with */
+    uint32_t index;      /* of the next item */
     bool minified;
     bool comma; /* something was written */
 };
@@ -72,33 +71,34 @@ static uint32_t item_fate(const struct schema_projection *p, struct frame *f) {
     return f->place->items_rest;
 }
 
+/* Copies text that is minified, up to `end`. */
+static mr_err copy_run(struct frame *f, const char *end, mr_buf *out) {
+    if (f->comma) {
+        MR_TRY(mr_buf_byte(out, ','));
+    }
+    const char *run = f->run;
+    f->comma = true;
+    f->run = NULL;
+    return mr_buf_append(out, run, (size_t)(end - run));
+}
+
 /* Copies the run that is due. */
 static mr_err flush(struct frame *f, mr_buf *out) {
     if (f->run == NULL) {
         return MR_OK;
     }
-    if (f->comma) {
-        MR_TRY(mr_buf_byte(out, ','));
-    }
-    f->comma = true;
-    MR_TRY(mr_buf_append(out, f->run, (size_t)(f->run_end - f->run)));
-    f->run = NULL;
-    return MR_OK;
-}
-
-/* Lengthens the run of minified text from `begin` (of the member or item) to `end`. */
-static void extend(struct frame *f, const char *begin, const char *end) {
-    f->run = f->run == NULL ? begin : f->run;
-    f->run_end = end;
+    mr_str last = json_raw(f->run_last);
+    return copy_run(f, last.ptr + last.len, out);
 }
 
 /* Writes what stands before the present member's value, or the whole member with its value. */
 static mr_err put(struct frame *f, bool with_value, mr_buf *out) {
-    mr_str value = json_raw(f->it.value);
     if (f->minified) {
-        const char *begin = f->it.is_object ? json_raw(f->it.name).ptr : value.ptr;
-        extend(f, begin, with_value ? value.ptr + value.len : value.ptr);
-        return with_value ? MR_OK : flush(f, out);
+        if (f->run == NULL) {
+            f->run = json_raw(f->it.is_object ? f->it.name : f->it.value).ptr;
+        }
+        f->run_last = f->it.value;
+        return with_value ? MR_OK : copy_run(f, json_raw(f->it.value).ptr, out);
     }
     if (f->comma) {
         MR_TRY(mr_buf_byte(out, ','));
@@ -118,10 +118,9 @@ static bool is_container(json_value value) {
 static mr_err open(struct frame *f, json_value value, const struct project_place *place,
                    mr_buf *out) {
     f->it = json_iter_of(value);
-    f->container = value;
     f->place = place;
     f->run = NULL;
-    f->run_end = NULL;
+    f->run_last = JSON_NONE;
     f->index = 0;
     f->minified = json_is_minified(value);
     f->comma = false;

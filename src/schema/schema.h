@@ -70,8 +70,10 @@ bool schema_validate(const struct schema *schema, json_value instance, struct sc
  */
 
 /* Compares a new version with the one before: appends to `out` a JSON array of the changes that
- * break: [{"pointer","rule","message"}], pointer into the new document (of what is gone, into the
- * old). *ret_n: how many. Both documents compiled before. MR_E_NOMEM. */
+ * break (what does is told in compare.c): [{"pointer","rule","message"}], pointer into the new
+ * document (of what is gone, into the old). *ret_n: how many; the first 1,000 are listed.
+ * MR_E_NOMEM; MR_E_LIMIT where the documents take too much work; the errors of json_tape_read for
+ * what is no JSON. On error `out` is as it was. */
 mr_err schema_compare(mr_str older, mr_str newer, mr_buf *out, size_t *ret_n);
 
 /* What takes a newer version's `data` back to an older one: members that only later versions
