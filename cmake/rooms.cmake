@@ -49,5 +49,5 @@ mr_room(history mr_ledger mr_journal mr_os mr_base)
 mr_room(api mr_history mr_control mr_dispatch mr_sink mr_http mr_ledger mr_model mr_auth mr_route mr_event mr_json mr_base)
 mr_room(portal mr_http mr_base)
 mr_room(server mr_portal mr_api mr_history mr_control mr_dispatch mr_http mr_ledger mr_journal mr_model mr_auth mr_loop mr_os mr_base PkgConfig::YAML)
-mr_room(cli mr_server mr_http mr_ledger mr_journal mr_event mr_json mr_crypto mr_os mr_base)
+mr_room(cli mr_server mr_http mr_ledger mr_journal mr_schema mr_event mr_json mr_crypto mr_os mr_base)
 target_include_directories(mr_cli PRIVATE ${CURL_INCLUDE_DIRS}) # opened when needed, not linked

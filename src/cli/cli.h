@@ -59,6 +59,8 @@ enum cli_exit {
     X(verify, "verify", "verify --secret-file FILE --method M --url URL --signature HEX BODYFILE", \
       "Check a kore-signature: exit 0 right, 1 wrong")                                             \
     X(json, "json", "json check FILE", "Check that a file is strict JSON: exit 0 valid, 1 not")    \
+    X(schema, "schema", "schema check --schema FILE [--json] [INSTANCE…]",                         \
+      "Check a JSON Schema and instances: exit 0 valid, 1 invalid, 2 schema refused")              \
     X(check_address, "check-address", "check-address URL [--allow-http] [--allow-networks CIDRS]", \
       "Tell whether destinations may reach a URL: exit 0 allowed, 1 refused")                      \
     X(check, "check", "check --data DIR [--json]",                                                 \

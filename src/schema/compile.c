@@ -20,7 +20,7 @@
 #define ARENA_MAX   ((size_t)16 << 20)
 #define IGNORED_MAX ((size_t)1 << 20)
 
-mr_err vec_reserve(void *ptr_to_ptr, uint32_t *cap, uint32_t n, uint32_t more, size_t size) {
+mr_err schema_vec_reserve(void *ptr_to_ptr, uint32_t *cap, uint32_t n, uint32_t more, size_t size) {
     if (*cap - n >= more) {
         return MR_OK;
     }
@@ -38,7 +38,7 @@ mr_err vec_reserve(void *ptr_to_ptr, uint32_t *cap, uint32_t n, uint32_t more, s
 }
 
 /* By walking down to it. */
-mr_err put_pointer(json_value root, uint32_t target, mr_buf *out) {
+mr_err schema_put_pointer(json_value root, uint32_t target, mr_buf *out) {
     json_value at = root;
     while (at.node != target) {
         size_t index = 0;
@@ -73,13 +73,13 @@ mr_err put_pointer(json_value root, uint32_t target, mr_buf *out) {
 static void set_pointer(struct schema_fault *fault, json_value root, uint32_t node) {
     mr_buf pointer;
     mr_buf_init(&pointer, sizeof fault->pointer - 1);
-    mr_ignore(put_pointer(root, node, &pointer), "a pointer that is cut is still one");
+    mr_ignore(schema_put_pointer(root, node, &pointer), "a pointer that is cut is still one");
     memcpy(fault->pointer, mr_buf_view(&pointer).ptr, pointer.len);
     fault->pointer[pointer.len] = '\0';
     mr_buf_done(&pointer);
 }
 
-mr_err compile_refuse(struct compiler *c, uint32_t document, uint32_t at, const char *format, ...) {
+mr_err schema_refuse(struct compiler *c, uint32_t document, uint32_t at, const char *format, ...) {
     mr_buf text;
     mr_buf_init(&text, 2048);
     va_list args;
@@ -106,11 +106,12 @@ mr_err compile_refuse(struct compiler *c, uint32_t document, uint32_t at, const 
     return MR_ERR(SCHEMA_E_REFUSED);
 }
 
-mr_err keep_string(struct compiler *c, json_value string, mr_str *ret_s) {
+mr_err schema_keep_string(struct compiler *c, json_value string, mr_str *ret_s) {
     return json_string(string, &c->schema->arena, ret_s);
 }
 
-mr_err node_at(struct compiler *c, uint32_t document, uint32_t tape_node, uint32_t *ret_node) {
+mr_err schema_node_at(struct compiler *c, uint32_t document, uint32_t tape_node,
+                      uint32_t *ret_node) {
     struct document *d = c->schema->documents.ptr[document];
     if (d->nodes[tape_node] == NONE) {
         struct node node = {.types = KINDS_ALL};
@@ -129,7 +130,7 @@ static mr_err add_jobs(struct compiler *c, uint32_t document) {
     for (uint32_t i = 0; i < d->tape.len; i++) {
         uint32_t node;
         if (d->bases[i] != NONE) {
-            MR_TRY(node_at(c, document, i, &node));
+            MR_TRY(schema_node_at(c, document, i, &node));
         }
     }
     return MR_OK;
@@ -290,7 +291,7 @@ mr_err reference_find(struct compiler *c, uint32_t document, uint32_t base, json
     mr_buf uri;
     mr_buf decoded;
     bool found;
-    MR_TRY(keep_string(c, ref, &text));
+    MR_TRY(schema_keep_string(c, ref, &text));
     mr_buf_init(&uri, 4 * URI_BYTES_MAX);
     mr_buf_init(&decoded, URI_BYTES_MAX);
     mr_err err =
@@ -298,7 +299,7 @@ mr_err reference_find(struct compiler *c, uint32_t document, uint32_t base, json
     mr_buf_done(&uri);
     mr_buf_done(&decoded);
     if (mr_err_is(err, MR_E_LIMIT)) {
-        return compile_refuse(c, document, ref.node, "a shorter reference (uri_bytes_max)");
+        return schema_refuse(c, document, ref.node, "a shorter reference (uri_bytes_max)");
     }
     if (mr_err_is(err, SCHEMA_E_REFUSED) && *ret_tape_node == NONE &&
         c->fault->pointer[0] == '\0') {
@@ -306,14 +307,14 @@ mr_err reference_find(struct compiler *c, uint32_t document, uint32_t base, json
     }
     MR_TRY(err);
     if (!found) {
-        return compile_refuse(
+        return schema_refuse(
             c, document, ref.node,
             "a reference within the document, to a schema of the catalogue or to the "
             "draft-07 meta-schema; nothing is fetched");
     }
     return *ret_tape_node != NONE
                ? MR_OK
-               : compile_refuse(c, document, ref.node, "a reference that leads somewhere");
+               : schema_refuse(c, document, ref.node, "a reference that leads somewhere");
 }
 
 /* --- circles --- */
@@ -386,8 +387,8 @@ static mr_err refuse_circle(struct compiler *c, uint32_t node) {
         const struct document *document = c->schema->documents.ptr[d];
         for (uint32_t i = 0; i < document->tape.len; i++) {
             if (document->nodes[i] == node) {
-                return compile_refuse(c, d, i,
-                                      "references that do not lead back here for the same value");
+                return schema_refuse(c, d, i,
+                                     "references that do not lead back here for the same value");
             }
         }
     }
@@ -417,7 +418,7 @@ static mr_err check_circles(struct compiler *c) {
 static mr_err compile(struct compiler *c, mr_str text) {
     uint32_t document;
     MR_TRY(document_add(c, text, MR_STR(""), &document));
-    MR_TRY(node_at(c, document, 0, &c->schema->root));
+    MR_TRY(schema_node_at(c, document, 0, &c->schema->root));
     MR_TRY(add_jobs(c, document));
     while (c->jobs.n > 0) {
         struct job job = c->jobs.ptr[--c->jobs.n];

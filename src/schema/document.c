@@ -112,7 +112,7 @@ struct walk {
 static mr_err walk_schema(struct walk *w, json_value schema, uint32_t base);
 
 static mr_err expect(struct walk *w, bool good, json_value at, const char *what) {
-    return good ? MR_OK : compile_refuse(w->c, w->index, at.node, "%s", what);
+    return good ? MR_OK : schema_refuse(w->c, w->index, at.node, "%s", what);
 }
 
 static mr_err check_names(struct walk *w, json_value list, const char *what) {
@@ -134,7 +134,7 @@ static mr_err check_names(struct walk *w, json_value list, const char *what) {
     if (!value_find_equal(list, slots, n_slots, &steps, &first, &second)) {
         return MR_OK;
     }
-    return compile_refuse(w->c, w->index, json_item(list, second).node, "each string once");
+    return schema_refuse(w->c, w->index, json_item(list, second).node, "each string once");
 }
 
 static mr_err check_type(struct walk *w, json_value type) {
@@ -154,8 +154,8 @@ static mr_err check_type(struct walk *w, json_value type) {
 static mr_err check_number(struct walk *w, json_value value, enum shape shape) {
     static const char a_count[] = "a whole number, 0 or more";
     if (json_kind_of(value) != JSON_NUMBER) {
-        return compile_refuse(w->c, w->index, value.node, "%s",
-                              shape == SHAPE_COUNT ? a_count : "a number");
+        return schema_refuse(w->c, w->index, value.node, "%s",
+                             shape == SHAPE_COUNT ? a_count : "a number");
     }
     struct number n = number_of_text(json_peek_text(value));
     if (shape == SHAPE_COUNT) {
@@ -166,9 +166,9 @@ static mr_err check_number(struct walk *w, json_value value, enum shape shape) {
     }
     MR_TRY(expect(w, n.digits > 0 && !n.negative, value, "a number above 0"));
     if (n.digits > MULTIPLE_DIGITS_MAX) {
-        return compile_refuse(w->c, w->index, value.node,
-                              "at most %u significant digits (multiple_digits_max)",
-                              MULTIPLE_DIGITS_MAX);
+        return schema_refuse(w->c, w->index, value.node,
+                             "at most %u significant digits (multiple_digits_max)",
+                             MULTIPLE_DIGITS_MAX);
     }
     return MR_OK;
 }
@@ -176,10 +176,10 @@ static mr_err check_number(struct walk *w, json_value value, enum shape shape) {
 static mr_err check_reference(struct walk *w, json_value value) {
     mr_str text;
     MR_TRY(expect(w, json_kind_of(value) == JSON_STRING, value, "a URI reference"));
-    MR_TRY(keep_string(w->c, value, &text));
+    MR_TRY(schema_keep_string(w->c, value, &text));
     if (text.len > URI_BYTES_MAX) {
-        return compile_refuse(w->c, w->index, value.node,
-                              "a URI reference of at most %u bytes (uri_bytes_max)", URI_BYTES_MAX);
+        return schema_refuse(w->c, w->index, value.node,
+                             "a URI reference of at most %u bytes (uri_bytes_max)", URI_BYTES_MAX);
     }
     return expect(w, format_is_uri_reference(text), value, "a URI reference");
 }
@@ -278,7 +278,7 @@ static mr_err add_target(struct walk *w, uint32_t base, mr_str name, json_value 
         const struct target *t = &c->targets.ptr[i];
         if (t->base == base && mr_str_eq(t->name, name) &&
             mr_str_is_absent(t->name) == mr_str_is_absent(name)) {
-            return compile_refuse(c, w->index, at.node, "an identifier that no other schema has");
+            return schema_refuse(c, w->index, at.node, "an identifier that no other schema has");
         }
     }
     struct target target = {base, name, w->index, at.node};
@@ -292,7 +292,7 @@ static mr_err take_id(struct walk *w, json_value schema, json_value id, uint32_t
     mr_str text;
     mr_str fragment;
     MR_TRY(check_reference(w, id));
-    MR_TRY(keep_string(c, id, &text));
+    MR_TRY(schema_keep_string(c, id, &text));
     mr_buf_reset(&c->scratch);
     MR_TRY(uri_resolve(c->bases.ptr[*base], text, &c->scratch, &fragment));
     if (fragment.len > 0 && text.ptr[0] == '#') {
@@ -315,8 +315,8 @@ static mr_err walk_schema(struct walk *w, json_value schema, uint32_t base) {
     }
     MR_TRY(expect(w, kind == JSON_OBJECT, schema, "a schema: an object, true or false"));
     if (++w->c->schemas > SCHEMAS_MAX) {
-        return compile_refuse(w->c, w->index, schema.node, "at most %u schemas (schemas_max)",
-                              SCHEMAS_MAX);
+        return schema_refuse(w->c, w->index, schema.node, "at most %u schemas (schemas_max)",
+                             SCHEMAS_MAX);
     }
     json_value id = json_find(schema, MR_STR("$id"));
     if (!json_is_absent(id) && json_is_absent(json_find(schema, MR_STR("$ref")))) {
@@ -354,10 +354,10 @@ static mr_err read_document(struct compiler *c, uint32_t index, mr_str text) {
         c->fault->pointer[0] = '\0';
         c->fault->offset = (int64_t)error.offset;
         if (mr_err_is(err, JSON_E_DEPTH)) {
-            return compile_refuse(c, NONE, 0, "at most %u levels (document_depth_max)",
-                                  DOCUMENT_DEPTH_MAX);
+            return schema_refuse(c, NONE, 0, "at most %u levels (document_depth_max)",
+                                 DOCUMENT_DEPTH_MAX);
         }
-        return compile_refuse(c, NONE, 0, "JSON: %s", error.expected);
+        return schema_refuse(c, NONE, 0, "JSON: %s", error.expected);
     }
     document->nodes = mr_alloc(document->tape.len * sizeof(uint32_t));
     document->bases = mr_alloc(document->tape.len * sizeof(uint32_t));
@@ -371,11 +371,11 @@ static mr_err read_document(struct compiler *c, uint32_t index, mr_str text) {
 
 mr_err document_add(struct compiler *c, mr_str text, mr_str uri, uint32_t *ret_document) {
     if (c->schema->documents.n == DOCUMENTS_MAX) {
-        return compile_refuse(c, NONE, 0, "at most %u documents (documents_max)", DOCUMENTS_MAX);
+        return schema_refuse(c, NONE, 0, "at most %u documents (documents_max)", DOCUMENTS_MAX);
     }
     if (text.len > SCHEMA_DOCUMENT_BYTES_MAX) {
-        return compile_refuse(c, NONE, 0, "at most %zu bytes (document_bytes_max)",
-                              SCHEMA_DOCUMENT_BYTES_MAX);
+        return schema_refuse(c, NONE, 0, "at most %zu bytes (document_bytes_max)",
+                             SCHEMA_DOCUMENT_BYTES_MAX);
     }
     struct document *document = MR_NEW(struct document);
     if (document == NULL) {
@@ -383,8 +383,8 @@ mr_err document_add(struct compiler *c, mr_str text, mr_str uri, uint32_t *ret_d
     }
     json_tape_init(&document->tape, DOCUMENT_DEPTH_MAX);
     uint32_t index = c->schema->documents.n;
-    mr_err err = vec_reserve(&c->schema->documents.ptr, &c->schema->documents.cap, index, 1,
-                             sizeof document);
+    mr_err err = schema_vec_reserve(&c->schema->documents.ptr, &c->schema->documents.cap, index, 1,
+                                    sizeof document);
     if (mr_is_err(err)) {
         mr_free(document);
         return err;

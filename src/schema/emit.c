@@ -29,7 +29,7 @@ static mr_err add_op(struct emit *e, enum op_code code, uint32_t kinds, uint32_t
 }
 
 static mr_err child(struct emit *e, json_value schema, uint32_t *ret_node) {
-    return node_at(e->c, e->job->document, schema.node, ret_node);
+    return schema_node_at(e->c, e->job->document, schema.node, ret_node);
 }
 
 static mr_err member_child(struct emit *e, const char *name, uint32_t *ret_node) {
@@ -63,7 +63,8 @@ static mr_err emit_number(struct emit *e, enum op_code code, json_value value) {
 static mr_err add_value(struct emit *e, json_value value) {
     int64_t steps = INT64_MAX;
     uint64_t hash = value_hash(value, &steps);
-    MR_TRY(vec_reserve(&e->s->hashes.ptr, &e->s->hashes.cap, e->s->hashes.n, 1, sizeof hash));
+    MR_TRY(
+        schema_vec_reserve(&e->s->hashes.ptr, &e->s->hashes.cap, e->s->hashes.n, 1, sizeof hash));
     VEC_PUSH(&e->s->values, value);
     e->s->hashes.ptr[e->s->hashes.n++] = hash;
     return MR_OK;
@@ -88,11 +89,11 @@ static mr_err add_pattern(struct emit *e, mr_str text, json_value at, uint32_t *
     struct pattern *pattern;
     mr_err err = pattern_new(text, &pattern, message, sizeof message);
     if (mr_err_is(err, MR_E_INVALID)) {
-        return compile_refuse(e->c, e->job->document, at.node, "a regular expression: %s", message);
+        return schema_refuse(e->c, e->job->document, at.node, "a regular expression: %s", message);
     }
     MR_TRY(err);
-    err =
-        vec_reserve(&e->s->patterns.ptr, &e->s->patterns.cap, e->s->patterns.n, 1, sizeof pattern);
+    err = schema_vec_reserve(&e->s->patterns.ptr, &e->s->patterns.cap, e->s->patterns.n, 1,
+                             sizeof pattern);
     if (mr_is_err(err)) {
         pattern_free(pattern);
         return err;
@@ -105,7 +106,7 @@ static mr_err add_pattern(struct emit *e, mr_str text, json_value at, uint32_t *
 static mr_err emit_pattern(struct emit *e, json_value value) {
     mr_str text;
     uint32_t pattern;
-    MR_TRY(keep_string(e->c, value, &text));
+    MR_TRY(schema_keep_string(e->c, value, &text));
     MR_TRY(add_pattern(e, text, value, &pattern));
     MR_TRY(add_op(e, OP_PATTERN, KINDS_STRING, pattern, e->s->names.n));
     VEC_PUSH(&e->s->names, text);
@@ -120,7 +121,7 @@ static mr_err add_ignored(struct emit *e, uint32_t at) {
     }
     mr_buf pointer;
     mr_buf_init(&pointer, SCHEMA_DOCUMENT_BYTES_MAX * 2);
-    mr_err err = put_pointer(json_root(e->schema.tape), at, &pointer);
+    mr_err err = schema_put_pointer(json_root(e->schema.tape), at, &pointer);
     err = mr_is_ok(err) && c->has_ignored ? mr_buf_byte(c->ignored, ',') : err;
     err = mr_is_ok(err) ? json_string_write(mr_buf_view(&pointer), JSON_UTF8, c->ignored) : err;
     c->has_ignored = true;
@@ -130,7 +131,7 @@ static mr_err add_ignored(struct emit *e, uint32_t at) {
 
 static mr_err emit_format(struct emit *e, json_value value) {
     mr_str name;
-    MR_TRY(keep_string(e->c, value, &name));
+    MR_TRY(schema_keep_string(e->c, value, &name));
     uint32_t row = format_find(name);
     return row == NONE ? add_ignored(e, value.node) : add_op(e, OP_FORMAT, KINDS_STRING, row, 0);
 }
@@ -194,20 +195,20 @@ static mr_err fill_members(struct emit *e, struct member_shape *shape, json_valu
     }
     shape->first = e->s->members.n;
     shape->mask = slots - 1;
-    MR_TRY(vec_reserve(&e->s->members.ptr, &e->s->members.cap, e->s->members.n, slots,
-                       sizeof(struct member)));
+    MR_TRY(schema_vec_reserve(&e->s->members.ptr, &e->s->members.cap, e->s->members.n, slots,
+                              sizeof(struct member)));
     memset(e->s->members.ptr + e->s->members.n, 0, slots * sizeof(struct member));
     e->s->members.n += slots;
     for (json_iter it = json_iter_of(properties); json_next(&it);) {
         mr_str name;
         uint32_t node;
-        MR_TRY(keep_string(e->c, it.name, &name));
+        MR_TRY(schema_keep_string(e->c, it.name, &name));
         MR_TRY(child(e, it.value, &node));
         member_slot(e, shape, name)->node = node;
     }
     for (json_iter it = json_iter_of(required); json_next(&it); shape->n_required++) {
         mr_str name;
-        MR_TRY(keep_string(e->c, it.value, &name));
+        MR_TRY(schema_keep_string(e->c, it.value, &name));
         member_slot(e, shape, name)->is_required = true;
     }
     return MR_OK;
@@ -226,7 +227,7 @@ static mr_err emit_members(struct emit *e) {
         mr_str text;
         uint32_t pattern;
         uint32_t node;
-        MR_TRY(keep_string(e->c, it.name, &text));
+        MR_TRY(schema_keep_string(e->c, it.name, &text));
         MR_TRY(add_pattern(e, text, it.name, &pattern));
         MR_TRY(child(e, it.value, &node));
         VEC_PUSH(&e->s->lists, pattern);
@@ -246,14 +247,14 @@ static mr_err emit_dependencies(struct emit *e, json_value map) {
         add_op(e, OP_DEPENDENCIES, KINDS_OBJECT, e->s->dependencies.n, (uint32_t)json_count(map)));
     for (json_iter it = json_iter_of(map); json_next(&it);) {
         struct dependency d = {.node = NONE, .first = e->s->names.n};
-        MR_TRY(keep_string(e->c, it.name, &d.name));
+        MR_TRY(schema_keep_string(e->c, it.name, &d.name));
         if (json_kind_of(it.value) != JSON_ARRAY) {
             MR_TRY(child(e, it.value, &d.node));
         }
         d.n = json_kind_of(it.value) == JSON_ARRAY ? (uint32_t)json_count(it.value) : 0;
         for (uint32_t i = 0; i < d.n; i++) {
             mr_str name;
-            MR_TRY(keep_string(e->c, json_item(it.value, i), &name));
+            MR_TRY(schema_keep_string(e->c, json_item(it.value, i), &name));
             VEC_PUSH(&e->s->names, name);
         }
         VEC_PUSH(&e->s->dependencies, d);
@@ -353,7 +354,7 @@ static mr_err emit_reference(struct emit *e, json_value ref) {
     uint32_t node;
     uint32_t base = e->c->schema->documents.ptr[e->job->document]->bases[e->schema.node];
     MR_TRY(reference_find(e->c, e->job->document, base, ref, &document, &tape_node));
-    MR_TRY(node_at(e->c, document, tape_node, &node));
+    MR_TRY(schema_node_at(e->c, document, tape_node, &node));
     return add_op(e, OP_REF, KINDS_ALL, node, 0);
 }
 

@@ -206,10 +206,10 @@ struct schema {
 };
 
 /* Room for `more` elements behind n. */
-mr_err vec_reserve(void *ptr_to_ptr, uint32_t *cap, uint32_t n, uint32_t more, size_t size);
+mr_err schema_vec_reserve(void *ptr_to_ptr, uint32_t *cap, uint32_t n, uint32_t more, size_t size);
 #define VEC_PUSH(vec, value)                                                                       \
     do {                                                                                           \
-        MR_TRY(vec_reserve(&(vec)->ptr, &(vec)->cap, (vec)->n, 1, sizeof *(vec)->ptr));            \
+        MR_TRY(schema_vec_reserve(&(vec)->ptr, &(vec)->cap, (vec)->n, 1, sizeof *(vec)->ptr));     \
         (vec)->ptr[(vec)->n++] = (value);                                                          \
     } while (0)
 
@@ -243,21 +243,22 @@ struct compiler {
 };
 
 /* Fills the fault with the pointer of tape node `at` below the document's root. */
-mr_err compile_refuse(struct compiler *c, uint32_t document, uint32_t at, const char *format, ...)
+mr_err schema_refuse(struct compiler *c, uint32_t document, uint32_t at, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* Appends the pointer of tape node `target` below root; of a member name, as of its value. */
-mr_err put_pointer(json_value root, uint32_t target, mr_buf *out);
+mr_err schema_put_pointer(json_value root, uint32_t target, mr_buf *out);
 /* Reads, checks against draft-07's rules and registers its identifiers. */
 mr_err document_add(struct compiler *c, mr_str text, mr_str uri, uint32_t *ret_document);
 /* The built-in meta-schema. */
 #define META_URI MR_STR("http://json-schema.org/draft-07/schema")
 /* The node of the subschema at a place of a document, made when it is met first. */
-mr_err node_at(struct compiler *c, uint32_t document, uint32_t tape_node, uint32_t *ret_node);
+mr_err schema_node_at(struct compiler *c, uint32_t document, uint32_t tape_node,
+                      uint32_t *ret_node);
 /* Where the reference at tape node `ref` leads. */
 mr_err reference_find(struct compiler *c, uint32_t document, uint32_t base, json_value ref,
                       uint32_t *ret_document, uint32_t *ret_tape_node);
 mr_err emit_schema(struct compiler *c, const struct job *job);
 /* A string's decoded bytes that live with the schema. */
-mr_err keep_string(struct compiler *c, json_value string, mr_str *ret_s);
+mr_err schema_keep_string(struct compiler *c, json_value string, mr_str *ret_s);
 
 #endif
