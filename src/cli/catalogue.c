@@ -213,7 +213,7 @@ static int get_schema(int argc, char **argv) {
                                             : cli_usage_error("schema", "the name is too long");
 }
 
-int cli_schema(int argc, char **argv) {
+int cli_schema_catalogue(int argc, char **argv) {
     if (argc == 1 && strcmp(argv[0], "list") == 0) {
         return cli_call_and_show("GET", "/v1/schemas?page_size=1000", MR_STR_NONE);
     }

@@ -130,7 +130,7 @@ bool event_resolve(const struct event *event, uint32_t index, const struct event
     uint32_t latest = 0;
     resolution.type_known = catalogue->type_find(catalogue->ctx, event->type, &schema, &latest);
     if (!resolution.type_known && place->refuse_unknown_types) {
-        return refuse(errors, index, event, "/type", "type",
+        return refuse(errors, index, event, "/type", "unknown_type",
                       "The catalogue has no such event type.");
     }
     if (mr_str_is_absent(event->dataschema)) {

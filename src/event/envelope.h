@@ -39,8 +39,8 @@ struct event_resolution {
 
 /* Finds the schema version that an event speaks by: its dataschema (relative, under public_url or
  * an alias → the catalogue), else the latest of its type. Adds to errors (rule "dataschema" or
- * "type") and returns false when the schema or version does not exist, belongs to another type, or
- * the type is unknown and those are refused. Allocates in the errors' arena only. */
+ * "unknown_type") and returns false when the schema or version does not exist, belongs to another
+ * type, or the type is unknown and those are refused. Allocates in the errors' arena only. */
 bool event_resolve(const struct event *event, uint32_t index, const struct event_place *place,
                    struct event_errors *errors, struct event_resolution *ret_resolution);
 

@@ -248,8 +248,8 @@ static mr_err compile(const struct catalogue *catalogue, struct catalogue_versio
         ok = copy_text(&version->arena, mr_buf_view(&ignored), &version->shown.ignored);
         version->shown.compiled = version->compiled;
     } else if (mr_err_is(err, SCHEMA_E_REFUSED)) {
-        char text[sizeof fault.pointer + sizeof fault.expected + 4];
-        int n = snprintf(text, sizeof text, "%s: %s", fault.pointer, fault.expected);
+        char text[sizeof fault.pointer + sizeof fault.expected + 16];
+        int n = snprintf(text, sizeof text, "%s: expected %s", fault.pointer, fault.expected);
         ok = copy_text(&version->arena, mr_str_of(text, (size_t)n), &version->shown.fault);
         err = MR_OK;
     }

@@ -70,17 +70,24 @@ bool schema_validate(const struct schema *schema, json_value instance, struct sc
  */
 
 /* Compares a new version with the one before: appends to `out` a JSON array of the changes that
- * break: [{"pointer","rule","message"}], pointer into the new document (of what is gone, into the
- * old). *ret_n: how many. Both documents compiled before. MR_E_NOMEM. */
+ * break (what does is told in compare.c): [{"pointer","rule","message"}], pointer into the new
+ * document (of what is gone, into the old). *ret_n: how many; the first 1,000 are listed.
+ * MR_E_NOMEM; MR_E_LIMIT where the documents take too much work; the errors of json_tape_read for
+ * what is no JSON. On error `out` is as it was. */
 mr_err schema_compare(mr_str older, mr_str newer, mr_buf *out, size_t *ret_n);
 
 /* What takes a newer version's `data` back to an older one: members that only later versions
- * declare are left out, at every level (properties, items, references within the document, allOf).
- * Immutable; any thread. NULL in *ret_projection where nothing need be left out. MR_E_NOMEM. */
+ * declare are left out, at every level (properties, items, references within the document, allOf
+ * and the other branches; project_build.c tells what declares). Members that neither declares are
+ * kept. Immutable; any thread. NULL in *ret_projection where nothing need be left out. MR_E_NOMEM;
+ * MR_E_LIMIT where the documents are too entangled to compile within bounds; the errors of
+ * json_tape_read for what is no JSON. */
 struct schema_projection;
 mr_err schema_projection_new(mr_str older, mr_str newer, struct schema_projection **ret_projection);
 void schema_projection_free(struct schema_projection *projection);
-/* Appends the projected value, minified, members in their order. MR_E_NOMEM, MR_E_LIMIT. */
+/* Appends the projected value, minified, members in their order, numbers as they came; NULL
+ * projects to the same. On error `out` is as it was. MR_E_NOMEM, MR_E_LIMIT; MR_E_INVALID for an
+ * absent value. */
 mr_err schema_project(const struct schema_projection *projection, json_value data, mr_buf *out);
 
 #endif

@@ -161,7 +161,7 @@ static mr_err refuse_document(const struct schema_fault *fault, mr_buf *members,
     json_out_end(&writer);
     json_out_end(&writer);
     MR_TRY(json_out_finish(&writer));
-    return refuse(ret_refusal, REFUSAL_SCHEMA_REFUSED, "document: refused at \"%s\": %s",
+    return refuse(ret_refusal, REFUSAL_SCHEMA_REFUSED, "document: refused at \"%s\": expected %s",
                   fault->pointer, fault->expected);
 }
 

@@ -88,7 +88,7 @@ static void a_dataschema_that_cannot_be_meant_is_refused(void **state) {
     struct event_resolution resolution;
     place.refuse_unknown_types = true;
     assert_false(event_resolve(&event, 0, &place, &batch.errors, &resolution));
-    assert_string_equal(support_rule(&batch), "type");
+    assert_string_equal(support_rule(&batch), "unknown_type");
 }
 
 static void a_dataschema_is_resolved_and_written_absolute(void **state) {
