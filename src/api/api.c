@@ -43,6 +43,19 @@ const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
     [AUTH_ROUTE_SECRETS_LIST] = {0, api_secrets_list, API_KEY_IGNORED},
     [AUTH_ROUTE_SECRETS_CREATE] = {API_BODY_MAX, api_secrets_create, API_KEY_IN_JOB},
     [AUTH_ROUTE_SECRET_PATCH] = {API_BODY_MAX, api_secret_patch, API_KEY_IGNORED},
+    [AUTH_ROUTE_SCHEMAS_LIST] = {0, api_schemas_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_SCHEMAS_CREATE] = {API_BODY_MAX, api_schemas_create, API_KEY_IN_JOB},
+    [AUTH_ROUTE_SCHEMA_OVERVIEW] = {0, api_schema_overview, API_KEY_IGNORED},
+    [AUTH_ROUTE_SCHEMA_VERSIONS_LIST] = {0, api_schema_versions_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_SCHEMA_VERSIONS_CREATE] = {API_BODY_MAX, api_schema_versions_create,
+                                           API_KEY_IN_JOB},
+    [AUTH_ROUTE_SCHEMA_VERSION_GET] = {0, api_schema_version_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_EVENT_TYPES_LIST] = {0, api_event_types_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_EVENT_TYPES_CREATE] = {API_BODY_MAX, api_event_types_create, API_KEY_IN_JOB},
+    [AUTH_ROUTE_EVENT_TYPE_GET] = {0, api_event_type_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_EVENT_TYPE_PATCH] = {API_BODY_MAX, api_event_type_patch, API_KEY_IGNORED},
+    [AUTH_ROUTE_ACCOUNT_GET] = {0, api_account_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_ACCOUNT_PATCH] = {API_BODY_MAX, api_account_patch, API_KEY_IGNORED},
     [AUTH_ROUTE_DEAD_LETTERS_LIST] = {0, api_dead_letters_list, API_KEY_IGNORED},
     [AUTH_ROUTE_DEAD_LETTER_GET] = {0, api_dead_letter_get, API_KEY_IGNORED},
     [AUTH_ROUTE_DEAD_LETTERS_REDRIVE] = {API_BODY_MAX, api_dead_letters_redrive, API_KEY_CLAIMED},
@@ -142,8 +155,8 @@ void api_refuse(struct api_call *call, int status, uint32_t code, const char *fo
 void api_refuse_with(struct api_call *call, const struct refusal *refusal) {
     /* A copy: giving a claimed key back uses the call's job, in which it may lie. */
     const struct refusal copy = *refusal;
-    refuse_text(call, copy.status, (uint32_t)copy.code, mr_str_c(copy.message), MR_STR_NONE,
-                copy.retry_after_s);
+    refuse_text(call, copy.status, (uint32_t)copy.code, mr_str_c(copy.message),
+                mr_buf_view(&call->members), copy.retry_after_s);
 }
 
 void api_refuse_memory(struct api_call *call) {
@@ -163,6 +176,7 @@ void api_call_release(struct api_call *call) {
     }
     call->api->calls--;
     mr_buf_done(&call->out);
+    mr_buf_done(&call->members);
     mr_buf_done(&call->stored);
     mr_arena_done(&call->arena);
     mr_free(call);
@@ -205,6 +219,7 @@ static struct api_call *call_new(struct api *api, struct http_exchange *ex) {
     call->status = 200;
     mr_arena_init(&call->arena, API_ARENA_MAX);
     mr_buf_init(&call->out, API_ANSWER_MAX);
+    mr_buf_init(&call->members, API_ANSWER_MAX);
     mr_buf_init(&call->stored, API_ANSWER_MAX);
     api_request_id_make(api, ex, call->request_id);
     ex->user = call;

@@ -48,6 +48,7 @@ struct api_call {
     mr_buf out;
     mr_str location;
     char etag[CONTROL_ETAG_SIZE];
+    mr_buf members;   /* of a refusal by the work, beside the usual: `"errors":[…]`; or empty */
     mr_buf stored;    /* body kept under the Idempotency-Key where it is not `out`; len 0: `out` */
     bool is_repeated; /* the answer was found under the Idempotency-Key */
     bool is_claimed;  /* the key is held until the answer is kept, or the call refused */
@@ -152,6 +153,18 @@ void api_rule_delete(struct api_call *call);
 void api_secrets_list(struct api_call *call);
 void api_secrets_create(struct api_call *call);
 void api_secret_patch(struct api_call *call);
+void api_schemas_list(struct api_call *call);
+void api_schemas_create(struct api_call *call);
+void api_schema_overview(struct api_call *call);
+void api_schema_versions_list(struct api_call *call);
+void api_schema_versions_create(struct api_call *call);
+void api_schema_version_get(struct api_call *call);
+void api_event_types_list(struct api_call *call);
+void api_event_types_create(struct api_call *call);
+void api_event_type_get(struct api_call *call);
+void api_event_type_patch(struct api_call *call);
+void api_account_get(struct api_call *call);
+void api_account_patch(struct api_call *call);
 void api_dead_letters_list(struct api_call *call);
 void api_dead_letter_get(struct api_call *call);
 void api_dead_letters_redrive(struct api_call *call);

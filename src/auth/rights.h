@@ -105,6 +105,19 @@ enum auth_errors {
     X(SECRETS_LIST, "GET", "/v1/secrets", WEBHOOKS, READ, SECRETS)                                 \
     X(SECRETS_CREATE, "POST", "/v1/secrets", WEBHOOKS, WRITE, SECRETS)                             \
     X(SECRET_PATCH, "PATCH", "/v1/secrets/{id}", WEBHOOKS, MODIFY, SECRETS)                        \
+    X(SCHEMAS_LIST, "GET", "/v1/schemas", EVENT_CATALOGUE, READ, PLAIN)                            \
+    X(SCHEMAS_CREATE, "POST", "/v1/schemas", EVENT_CATALOGUE, WRITE, PLAIN)                        \
+    X(SCHEMA_OVERVIEW, "GET", "/v1/schemas/{name}", EVENT_CATALOGUE, READ, PLAIN)                  \
+    X(SCHEMA_VERSIONS_LIST, "GET", "/v1/schemas/{name}/versions", EVENT_CATALOGUE, READ, PLAIN)    \
+    X(SCHEMA_VERSIONS_CREATE, "POST", "/v1/schemas/{name}/versions", EVENT_CATALOGUE, WRITE,       \
+      PLAIN)                                                                                       \
+    X(SCHEMA_VERSION_GET, "GET", "/v1/schemas/{name}/versions/{n}", EVENT_CATALOGUE, READ, PLAIN)  \
+    X(EVENT_TYPES_LIST, "GET", "/v1/event-types", EVENT_CATALOGUE, READ, PLAIN)                    \
+    X(EVENT_TYPES_CREATE, "POST", "/v1/event-types", EVENT_CATALOGUE, WRITE, PLAIN)                \
+    X(EVENT_TYPE_GET, "GET", "/v1/event-types/{type}", EVENT_CATALOGUE, READ, PLAIN)               \
+    X(EVENT_TYPE_PATCH, "PATCH", "/v1/event-types/{type}", EVENT_CATALOGUE, MODIFY, PLAIN)         \
+    X(ACCOUNT_GET, "GET", "/v1/accounts/{id}", ACCOUNTS, READ, PLAIN)                              \
+    X(ACCOUNT_PATCH, "PATCH", "/v1/accounts/{id}", ACCOUNTS, MODIFY, PLAIN)                        \
     X(DEAD_LETTERS_LIST, "GET", "/v1/dead-letters", EVENT_STREAMS, READ, PLAIN)                    \
     X(DEAD_LETTER_GET, "GET", "/v1/dead-letters/{id}", EVENT_STREAMS, READ, PLAIN)                 \
     X(DEAD_LETTERS_REDRIVE, "POST", "/v1/dead-letters/redrive", EVENT_STREAMS, WRITE, PLAIN)       \

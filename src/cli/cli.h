@@ -44,6 +44,8 @@ enum cli_exit {
       "Manage destinations")                                                                       \
     X(rules, "rules", "rules list | get ID | create FILE | update ID FILE | delete ID",            \
       "Manage streaming rules")                                                                    \
+    X(event_types, "event-types", "event-types list | get TYPE | create FILE | update TYPE FILE",  \
+      "Manage the event types of the catalogue")                                                   \
     X(secrets, "secrets",                                                                          \
       "secrets list | create FILE | update ID FILE | activate ID | "                               \
       "import --data DIR --name NAME FILE",                                                        \
@@ -53,8 +55,11 @@ enum cli_exit {
     X(verify, "verify", "verify --secret-file FILE --method M --url URL --signature HEX BODYFILE", \
       "Check a kore-signature: exit 0 right, 1 wrong")                                             \
     X(json, "json", "json check FILE", "Check that a file is strict JSON: exit 0 valid, 1 not")    \
-    X(schema, "schema", "schema check --schema FILE [--json] [INSTANCE…]",                         \
-      "Check a JSON Schema and instances: exit 0 valid, 1 invalid, 2 schema refused")              \
+    X(schema, "schema",                                                                            \
+      "schema list | get NAME [VERSION] | "                                                        \
+      "publish NAME FILE --example FILE … [--allow-breaking] | "                                 \
+      "check --schema FILE [--json] [INSTANCE…]",                                                  \
+      "Browse and publish schemas; check one and instances: exit 0 valid, 1 invalid, 2 refused")   \
     X(filter, "filter", "filter test (--pattern FILE | --cesql EXPR) [--json] EVENT…",             \
       "Try a filter on files of events, one or one per line: exit 0 all match, 1 not all, 2 "      \
       "error")                                                                                     \
@@ -71,6 +76,8 @@ enum cli_exit {
 #define CLI_DECLARE(symbol, name, usage, summary) int cli_##symbol(int argc, char **argv);
 CLI_COMMANDS(CLI_DECLARE)
 #undef CLI_DECLARE
+/* The forms of `schema` that call the API: all but check. */
+int cli_schema_catalogue(int argc, char **argv);
 
 #define MILLRACE_VERSION "0.1.0"
 

@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 
+#define FILE_BODY_MAX ((size_t)1 << 20) /* of a call whose body is a file */
 #define ANSWER_MAX    ((size_t)256 << 20)
 #define URL_SIZE      4096
 #define TOKEN_SIZE    8300
@@ -365,4 +366,29 @@ int cli_show_answer(const struct cli_answer *answer) {
     }
     tell_refusal(answer->status, body);
     return CLI_NO;
+}
+
+int cli_call_and_show(const char *method, const char *path, mr_str body) {
+    struct cli_client *client = cli_client_new();
+    if (client == NULL) {
+        return CLI_USAGE;
+    }
+    struct cli_answer answer = {0};
+    cli_call(client, method, path, mr_str_is_absent(body) ? NULL : "application/json", body,
+             &answer);
+    int code = cli_show_answer(&answer);
+    cli_answer_done(&answer);
+    cli_client_free(client);
+    return code;
+}
+
+int cli_call_with_file(const char *method, const char *path, const char *file) {
+    mr_str body;
+    if (!cli_read_file(file, FILE_BODY_MAX, &body)) {
+        return CLI_USAGE;
+    }
+    int code =
+        cli_call_and_show(method, path, mr_str_of(body.ptr != NULL ? body.ptr : "", body.len));
+    mr_free((void *)(uintptr_t)body.ptr);
+    return code;
 }

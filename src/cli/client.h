@@ -30,6 +30,10 @@ bool cli_stream(struct cli_client *client, const char *path,
 /* Prints an answer's body and a newline to standard output when its status is 2xx; else its message
  * to standard error, and a line for each event that it names. Exit code: CLI_OK or CLI_NO. */
 int cli_show_answer(const struct cli_answer *answer);
+/* One call with a client of its own, its answer shown as above. body may be absent. */
+int cli_call_and_show(const char *method, const char *path, mr_str body);
+/* The same with the body from a file ("-": standard input). */
+int cli_call_with_file(const char *method, const char *path, const char *file);
 /* Base URL, without a slash at its end. */
 const char *cli_client_url(const struct cli_client *client);
 /* Writes the value percent-encoded, with a NUL, to out; false where it does not fit. */

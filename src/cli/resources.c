@@ -36,34 +36,10 @@ static bool is_id(const char *text) {
     return text[0] != '\0' && strlen(text) <= ID_MAX;
 }
 
-static int call_and_show(const char *method, const char *path, mr_str body) {
-    struct cli_client *client = cli_client_new();
-    if (client == NULL) {
-        return CLI_USAGE;
-    }
-    struct cli_answer answer = {0};
-    cli_call(client, method, path, mr_str_is_absent(body) ? NULL : "application/json", body,
-             &answer);
-    int code = cli_show_answer(&answer);
-    cli_answer_done(&answer);
-    cli_client_free(client);
-    return code;
-}
-
-static int call_with_file(const char *method, const char *path, const char *file) {
-    mr_str body;
-    if (!cli_read_file(file, BODY_MAX, &body)) {
-        return CLI_USAGE;
-    }
-    int code = call_and_show(method, path, mr_str_of(body.ptr != NULL ? body.ptr : "", body.len));
-    mr_free((void *)(uintptr_t)body.ptr);
-    return code;
-}
-
 static int list(const struct resource *resource) {
     char path[PATH_SIZE];
     snprintf(path, sizeof path, "%s?page_size=1000", resource->path);
-    return call_and_show("GET", path, MR_STR_NONE);
+    return cli_call_and_show("GET", path, MR_STR_NONE);
 }
 
 /* Nothing of the command fits the arguments: says which of them does not. */
@@ -89,7 +65,7 @@ static int run_resource(const struct resource *resource, int argc, char **argv) 
         return list(resource);
     }
     if (argc == 2 && strcmp(argv[0], "create") == 0) {
-        return call_with_file("POST", resource->path, argv[1]);
+        return cli_call_with_file("POST", resource->path, argv[1]);
     }
     if (argc < 2) {
         return tell_form(resource, argc, argv);
@@ -104,16 +80,16 @@ static int run_resource(const struct resource *resource, int argc, char **argv) 
     char path[PATH_SIZE];
     snprintf(path, sizeof path, "%s/%s", resource->path, argv[1]);
     if (argc == 2 && resource->has_get && strcmp(argv[0], "get") == 0) {
-        return call_and_show("GET", path, MR_STR_NONE);
+        return cli_call_and_show("GET", path, MR_STR_NONE);
     }
     if (argc == 3 && strcmp(argv[0], "update") == 0) {
-        return call_with_file("PATCH", path, argv[2]);
+        return cli_call_with_file("PATCH", path, argv[2]);
     }
     if (argc == 2 && resource->has_delete && strcmp(argv[0], "delete") == 0) {
-        return call_and_show("DELETE", path, MR_STR_NONE);
+        return cli_call_and_show("DELETE", path, MR_STR_NONE);
     }
     if (argc == 2 && resource->has_activate && strcmp(argv[0], "activate") == 0) {
-        return call_and_show("PATCH", path, MR_STR("{\"Status\":\"active\"}"));
+        return cli_call_and_show("PATCH", path, MR_STR("{\"Status\":\"active\"}"));
     }
     return tell_form(resource, argc, argv);
 }

@@ -181,12 +181,15 @@ int cli_schema(int argc, char **argv) {
     struct cli_option options[OPTIONS] = {{.name = "schema"}, {.name = "json", .is_flag = true}};
     const char *args[FILES_MAX];
     size_t n;
+    if (argc == 0 ||
+        (strcmp(argv[0], "check") != 0 && !mr_str_starts(mr_str_c(argv[0]), MR_STR("--")))) {
+        return cli_schema_catalogue(argc, argv);
+    }
     if (!cli_options(argc, argv, options, OPTIONS, args, FILES_MAX, &n, "schema")) {
         return CLI_USAGE;
     }
     if (n == 0 || strcmp(args[0], "check") != 0) {
-        return cli_usage_error("schema",
-                               "there is one form: schema check --schema FILE [INSTANCE…]");
+        return cli_usage_error("schema", "not a form of this command");
     }
     if (options[OPTION_SCHEMA].value == NULL) {
         return cli_usage_error("schema", "--schema is needed");

@@ -22,6 +22,7 @@
 #define BUSY_TIMEOUT_MS 250
 #define APPLICATION_ID  0x4d4c5243 /* "MLRC" */
 
+/* Format 1: all but the catalogue. */
 static const char schema_1[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE numbers(kind TEXT PRIMARY KEY, next INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
@@ -83,8 +84,32 @@ static const char schema_1[] =
     " action TEXT NOT NULL, object TEXT NOT NULL, at_ms INTEGER NOT NULL, origin TEXT NOT NULL)"
     " STRICT;";
 
-/* What turns format 1 into format 2: filters of rules. */
-static const char schema_2[] = "ALTER TABLE rules ADD COLUMN filter TEXT;";
+/* Format 2: filters of rules; the event catalogue, beside what the program ships. A schema version
+ * never changes: events that were accepted name it. */
+static const char schema_2[] =
+    "ALTER TABLE rules ADD COLUMN filter TEXT;"
+    "CREATE TABLE schemas("
+    " number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_ms INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE schema_versions("
+    " number INTEGER PRIMARY KEY, schema INTEGER NOT NULL REFERENCES schemas(number),"
+    " version INTEGER NOT NULL CHECK(version > 0), bytes INTEGER NOT NULL,"
+    " created_ms INTEGER NOT NULL, bases TEXT NOT NULL, breaking TEXT NOT NULL,"
+    " examples TEXT NOT NULL, document TEXT NOT NULL, UNIQUE(schema, version)) STRICT;"
+    "CREATE TRIGGER schema_versions_stay BEFORE UPDATE ON schema_versions BEGIN"
+    " SELECT RAISE(ABORT, 'a schema version never changes'); END;"
+    "CREATE TABLE event_types("
+    " number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, product TEXT NOT NULL,"
+    " product_group TEXT, description TEXT NOT NULL, status TEXT NOT NULL"
+    " CHECK(status IN ('available','deprecated','restricted','discontinued')),"
+    " schema TEXT NOT NULL, version INTEGER NOT NULL, created_ms INTEGER NOT NULL,"
+    " updated_ms INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE shipped_types("
+    " name TEXT PRIMARY KEY, description TEXT NOT NULL, status TEXT NOT NULL"
+    " CHECK(status IN ('available','deprecated','restricted','discontinued')),"
+    " version INTEGER NOT NULL, updated_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
+
+/* steps[n] leads from format n to n + 1. */
+static const char *const steps[STORE_FORMAT] = {schema_1, schema_2};
 
 static mr_err map_error(int rc) {
     switch (rc & 0xff) {
@@ -139,11 +164,10 @@ static mr_err read_number(struct store *store, const char *sql, int64_t *ret_n) 
     return rc == SQLITE_ROW ? MR_OK : fail(store, rc, "reading the format");
 }
 
-/* From an older format, 0: an empty file. All or nothing. */
-static mr_err upgrade(struct store *store, int64_t format) {
-    static const char *const steps[STORE_FORMAT] = {schema_1, schema_2};
-    mr_err err = MR_OK;
+/* All or nothing: a file that was cut off has the format that it had. */
+static mr_err bring_up_to_date(struct store *store, int64_t format) {
     MR_TRY(store_begin(store));
+    mr_err err = MR_OK;
     for (int64_t i = format; i < STORE_FORMAT && mr_is_ok(err); i++) {
         err = run_text(store, steps[i], "making the tables");
     }
@@ -158,7 +182,12 @@ static mr_err upgrade(struct store *store, int64_t format) {
         store_rollback(store);
         return err;
     }
-    return store_commit(store);
+    MR_TRY(store_commit(store));
+    if (format > 0) {
+        mr_info(store->log, "store_upgraded", mr_kv_i64("from", format),
+                mr_kv_i64("to", STORE_FORMAT));
+    }
+    return MR_OK;
 }
 
 static mr_err check_format(struct store *store) {
@@ -173,7 +202,8 @@ static mr_err check_format(struct store *store) {
     }
     MR_TRY(read_number(store, "SELECT count(*) FROM sqlite_schema", &n_tables));
     /* Format 0 with tables is somebody else's database. */
-    return (format == 0) == (n_tables == 0) ? upgrade(store, format) : MR_ERR(MR_E_INVALID);
+    return (format == 0) == (n_tables == 0) ? bring_up_to_date(store, format)
+                                            : MR_ERR(MR_E_INVALID);
 }
 
 mr_err store_open(struct store *store, const char *path, bool must_exist, uint32_t page_count_max,

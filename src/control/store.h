@@ -11,7 +11,7 @@
 #include <sqlite3.h>
 
 #define STORE_STATEMENTS_MAX 128
-#define STORE_FORMAT         2 /* user_version of the database */
+#define STORE_FORMAT         2 /* user_version of the database: the number of steps in store.c */
 
 struct store_statement {
     const char *sql; /* the literal's address is its name */
@@ -28,7 +28,7 @@ struct store {
 
 /* Opens path; must_exist: MR_E_NOT_FOUND where it is missing. WAL, synchronous FULL, foreign keys
  * on. page_count_max 0: SQLite's. MR_E_BUSY, MR_E_IO, MR_E_NO_SPACE, MR_E_NOMEM; CONTROL_E_NEWER.
- * Tables are made where the file is new. */
+ * Tables are made where the file is new, and brought up to date where its format is older. */
 mr_err store_open(struct store *store, const char *path, bool must_exist, uint32_t page_count_max,
                   const struct mr_log *log);
 void store_close(struct store *store);

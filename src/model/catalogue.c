@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "model/catalogue_parts.h"
+#include "schema/schema.h"
 
 /* ---- tables ---- */
 
@@ -74,6 +75,11 @@ void catalogue_version_unref(struct catalogue_version *version) {
     if (atomic_fetch_sub_explicit(&version->refs, 1, memory_order_acq_rel) > 1) {
         return;
     }
+    for (uint32_t i = 0; version->projections != NULL && i + 1 < version->shown.version; i++) {
+        schema_projection_free(version->projections[i]);
+    }
+    mr_free(version->projections);
+    schema_free(version->compiled);
     mr_arena_done(&version->arena);
     mr_free(version);
 }

@@ -25,10 +25,13 @@ struct catalogue_schema {
     const mr_str *examples; /* each a valid `data`, minified; at least one */
     size_t n_examples;
     mr_str ignored;       /* JSON array of pointers: keywords and formats that are ignored */
+    mr_str breaking;      /* JSON array: what it broke of the version before, as schema_compare */
     int64_t published_ms; /* 0: shipped */
     /* The document compiled. NULL: this version of the program refuses a document that an earlier
-     * one took (told in the log at start); no data can be said to be valid by it. */
+     * one took (told in the log at start), for the reason in fault; no data can be said to be valid
+     * by it. */
     const struct schema *compiled;
+    mr_str fault; /* absent where it is compiled */
 };
 
 struct catalogue_type {
@@ -86,9 +89,8 @@ mr_str catalogue_document_by_path(const struct catalogue *catalogue, mr_str path
 #define CATALOGUE_TYPES_MAX         10000
 #define CATALOGUE_EXAMPLES_MAX      20 /* of one version */
 #define CATALOGUE_EXAMPLE_BYTES_MAX ((size_t)64 << 10)
-#define CATALOGUE_DOCUMENT_BYTES_SUM                                                               \
-    ((size_t)64 << 20) /* documents and examples of all schemas                                    \
-                        */
+#define CATALOGUE_BYTES_SUM         ((size_t)64 << 20) /* documents and examples of all schemas */
+#define CATALOGUE_LIST_BYTES_MAX    ((size_t)96 << 10) /* of ignored, and of breaking */
 
 struct catalogue_builder;
 
@@ -104,6 +106,7 @@ struct catalogue_schema_spec {
     mr_str document;
     const mr_str *examples;
     size_t n_examples;
+    mr_str breaking; /* absent: [] */
     int64_t published_ms;
     const mr_str *bases; /* absolute bases that references may be written with */
     size_t n_bases;
@@ -113,6 +116,8 @@ struct catalogue_schema_spec {
  * ships now. MR_E_NOMEM. */
 mr_err catalogue_add_schema(struct catalogue_builder *builder,
                             const struct catalogue_schema_spec *spec);
+/* The same of a version that base has; MR_E_NOT_FOUND where it does not. */
+mr_err catalogue_share_schema(struct catalogue_builder *builder, mr_str name, uint32_t version);
 /* latest and, where it is absent, example are filled in. MR_E_EXISTS: the name is taken;
  * MR_E_NOT_FOUND: no such schema; MR_E_NOMEM. */
 mr_err catalogue_add_type(struct catalogue_builder *builder, const struct catalogue_type *spec);
@@ -128,8 +133,9 @@ struct catalogue_change {
 /* All that is shipped; first of all that is added. */
 mr_err catalogue_add_shipped(struct catalogue_builder *builder, mr_str prefix,
                              const struct catalogue_change *changes, size_t n_changes);
-/* Frees the builder; one reference. */
-struct catalogue *catalogue_finish(struct catalogue_builder *builder);
+/* Compiles what is new, documents that name one another included; frees the builder, also after an
+ * error; one reference. MR_E_NOMEM. */
+mr_err catalogue_finish(struct catalogue_builder *builder, struct catalogue **ret_catalogue);
 /* NULL is fine. */
 void catalogue_abandon(struct catalogue_builder *builder);
 

@@ -12,6 +12,9 @@
 #include "base/mem.h"
 #include "event/shipped.h"
 #include "model/catalogue_parts.h"
+#include "schema/schema.h"
+
+#include <stdio.h>
 
 #define TYPES_TEXT_MAX ((size_t)128 << 20)
 #define TEXT_MAX       ((size_t)1 << 20)
@@ -41,7 +44,7 @@ mr_err catalogue_build(struct catalogue *base, struct catalogue_builder **ret_bu
     return MR_OK;
 }
 
-struct catalogue *catalogue_finish(struct catalogue_builder *builder) {
+static struct catalogue *builder_free(struct catalogue_builder *builder) {
     struct catalogue *next = builder->next;
     catalogue_unref(builder->base);
     mr_free(builder);
@@ -50,7 +53,7 @@ struct catalogue *catalogue_finish(struct catalogue_builder *builder) {
 
 void catalogue_abandon(struct catalogue_builder *builder) {
     if (builder != NULL) {
-        catalogue_unref(catalogue_finish(builder));
+        catalogue_unref(builder_free(builder));
     }
 }
 
@@ -111,23 +114,32 @@ static bool copy_text(mr_arena *arena, mr_str text, mr_str *ret_copy) {
 
 /* ---- schema versions ---- */
 
+/* A copy of n texts in the arena; NULL without memory. */
+static mr_str *copy_texts(mr_arena *arena, const mr_str *texts, size_t n) {
+    mr_str *copies = mr_arena_calloc(arena, n + 1, sizeof *copies);
+    for (size_t i = 0; copies != NULL && i < n; i++) {
+        copies = copy_text(arena, texts[i], &copies[i]) ? copies : NULL;
+    }
+    return copies;
+}
+
 static bool copy_spec(struct catalogue_version *version, const struct catalogue_schema_spec *spec) {
     struct catalogue_schema *shown = &version->shown;
-    mr_str *examples = mr_arena_calloc(&version->arena, spec->n_examples, sizeof *examples);
-    bool ok = examples != NULL && copy_text(&version->arena, spec->name, &shown->name) &&
-              copy_text(&version->arena, spec->document, &shown->document);
-    for (size_t i = 0; ok && i < spec->n_examples; i++) {
-        ok = copy_text(&version->arena, spec->examples[i], &examples[i]);
-    }
-    if (!ok) {
+    mr_arena *arena = &version->arena;
+    shown->examples = copy_texts(arena, spec->examples, spec->n_examples);
+    version->bases = copy_texts(arena, spec->bases, spec->n_bases);
+    mr_str breaking = mr_str_is_absent(spec->breaking) ? MR_STR("[]") : spec->breaking;
+    if (shown->examples == NULL || version->bases == NULL ||
+        !copy_text(arena, spec->name, &shown->name) ||
+        !copy_text(arena, spec->document, &shown->document) ||
+        !copy_text(arena, breaking, &shown->breaking)) {
         return false;
     }
+    version->n_bases = spec->n_bases;
     shown->version = spec->version;
     shown->is_shipped = spec->is_shipped;
-    shown->examples = examples;
     shown->n_examples = spec->n_examples;
-    shown->example = examples[0];
-    shown->ignored = MR_STR("[]");
+    shown->example = shown->examples[0];
     shown->published_ms = spec->published_ms;
     return true;
 }
@@ -139,7 +151,7 @@ static mr_err version_make(const struct catalogue_schema_spec *spec,
         return MR_ERR(MR_E_NOMEM);
     }
     atomic_init(&version->refs, 1);
-    mr_arena_init(&version->arena, CATALOGUE_DOCUMENT_BYTES_SUM);
+    mr_arena_init(&version->arena, CATALOGUE_BYTES_SUM);
     if (!copy_spec(version, spec)) {
         catalogue_version_unref(version);
         return MR_ERR(MR_E_NOMEM);
@@ -148,35 +160,17 @@ static mr_err version_make(const struct catalogue_schema_spec *spec,
     return MR_OK;
 }
 
-/* The version that the catalogue before has, with a reference; else a new one. */
-static mr_err version_take(struct catalogue_builder *builder,
-                           const struct catalogue_schema_spec *spec,
-                           struct catalogue_version **ret_version) {
-    const struct catalogue_line *line = catalogue_line_find(builder->base, spec->name);
-    if (line != NULL && spec->version <= line->len) {
-        struct catalogue_version *old = builder->base->versions[line->first + spec->version - 1];
-        if (mr_str_eq(old->shown.document, spec->document)) {
-            atomic_fetch_add_explicit(&old->refs, 1, memory_order_relaxed);
-            *ret_version = old;
-            return MR_OK;
-        }
-    }
-    return version_make(spec, ret_version);
-}
-
-/* The line that a version belongs to; a new one for version 1, which is in the list, but counts
- * only when its version was added. */
-static mr_err line_take(struct catalogue_builder *builder, const struct catalogue_schema_spec *spec,
+/* The line that a version belongs to. For version 1 a new one at the end of the list, which counts
+ * when the version is added. */
+static mr_err line_take(struct catalogue_builder *builder, mr_str name, uint32_t version,
                         struct catalogue_line **ret_line) {
     struct catalogue *next = builder->next;
-    struct catalogue_line *line = catalogue_line_find(next, spec->name);
-    if (spec->version > 1) {
-        if (line == NULL || line->first + line->len != next->n_versions ||
-            line->len + 1 != spec->version) {
-            return MR_ERR(MR_E_EXISTS);
-        }
+    struct catalogue_line *line = catalogue_line_find(next, name);
+    if (version > 1) {
+        bool follows =
+            line != NULL && line->first + line->len == next->n_versions && line->len + 1 == version;
         *ret_line = line;
-        return MR_OK;
+        return follows ? MR_OK : MR_ERR(MR_E_EXISTS);
     }
     if (line != NULL) {
         return MR_ERR(MR_E_EXISTS);
@@ -187,27 +181,121 @@ static mr_err line_take(struct catalogue_builder *builder, const struct catalogu
     return MR_OK;
 }
 
-mr_err catalogue_add_schema(struct catalogue_builder *builder,
-                            const struct catalogue_schema_spec *spec) {
+/* Takes the reference of version, also after an error. */
+static mr_err add_version(struct catalogue_builder *builder, struct catalogue_version *version) {
     struct catalogue *next = builder->next;
     struct catalogue_line *line = NULL;
-    struct catalogue_version *version = NULL;
-    MR_ASSERT(spec->version > 0 && spec->n_examples > 0);
-    MR_TRY(line_take(builder, spec, &line));
-    MR_TRY(grow((void **)&next->versions, next->n_versions, &builder->versions_cap,
-                sizeof *next->versions));
-    MR_TRY(version_take(builder, spec, &version));
-    if (spec->version == 1) {
-        mr_err err = table_add(&next->lines_by_name, version->shown.name, next->n_lines);
-        if (mr_is_err(err)) {
-            catalogue_version_unref(version);
-            return err;
-        }
-        line->name = version->shown.name;
+    mr_str name = version->shown.name;
+    mr_err err = line_take(builder, name, version->shown.version, &line);
+    if (mr_is_ok(err)) {
+        err = grow((void **)&next->versions, next->n_versions, &builder->versions_cap,
+                   sizeof(struct catalogue_version *));
+    }
+    if (mr_is_ok(err) && version->shown.version == 1) {
+        err = table_add(&next->lines_by_name, name, next->n_lines);
+    }
+    if (mr_is_err(err)) {
+        catalogue_version_unref(version);
+        return err;
+    }
+    if (version->shown.version == 1) {
+        line->name = name;
         next->n_lines++;
     }
     next->versions[next->n_versions++] = version;
     line->len++;
+    return MR_OK;
+}
+
+mr_err catalogue_share_schema(struct catalogue_builder *builder, mr_str name, uint32_t version) {
+    const struct catalogue_line *line = catalogue_line_find(builder->base, name);
+    if (line == NULL || version == 0 || version > line->len) {
+        return MR_ERR(MR_E_NOT_FOUND);
+    }
+    struct catalogue_version *old = builder->base->versions[line->first + version - 1];
+    atomic_fetch_add_explicit(&old->refs, 1, memory_order_relaxed);
+    return add_version(builder, old);
+}
+
+mr_err catalogue_add_schema(struct catalogue_builder *builder,
+                            const struct catalogue_schema_spec *spec) {
+    struct catalogue_version *version = NULL;
+    MR_ASSERT(spec->version > 0 && spec->n_examples > 0);
+    MR_TRY(version_make(spec, &version));
+    return add_version(builder, version);
+}
+
+/* ---- compiling ---- */
+
+static mr_str find_document(const void *ctx, mr_str path) {
+    return catalogue_document_by_path(ctx, path);
+}
+
+/* The reason in fault where the document is refused. */
+static mr_err compile(const struct catalogue *catalogue, struct catalogue_version *version) {
+    const struct schema_library library = {.ctx = catalogue,
+                                           .find = find_document,
+                                           .bases = version->bases,
+                                           .n_bases = version->n_bases};
+    struct schema_fault fault = {{0}, {0}, -1};
+    mr_buf ignored;
+    mr_buf_init(&ignored, CATALOGUE_LIST_BYTES_MAX);
+    mr_err err =
+        schema_compile(version->shown.document, &library, &version->compiled, &ignored, &fault);
+    bool ok = true;
+    version->shown.ignored = MR_STR("[]");
+    if (mr_is_ok(err)) {
+        ok = copy_text(&version->arena, mr_buf_view(&ignored), &version->shown.ignored);
+        version->shown.compiled = version->compiled;
+    } else if (mr_err_is(err, SCHEMA_E_REFUSED)) {
+        char text[sizeof fault.pointer + sizeof fault.expected + 16];
+        int n = snprintf(text, sizeof text, "%s: expected %s", fault.pointer, fault.expected);
+        ok = copy_text(&version->arena, mr_str_of(text, (size_t)n), &version->shown.fault);
+        err = MR_OK;
+    }
+    mr_buf_done(&ignored);
+    return ok ? err : MR_ERR(MR_E_NOMEM);
+}
+
+/* To each older version of the same schema, which lie before it. */
+static mr_err project(struct catalogue_version **versions, struct catalogue_version *version) {
+    uint32_t n = version->shown.version - 1;
+    if (n == 0) {
+        return MR_OK;
+    }
+    version->projections = mr_calloc(n, sizeof *version->projections);
+    if (version->projections == NULL) {
+        return MR_ERR(MR_E_NOMEM);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        MR_TRY(schema_projection_new(versions[i]->shown.document, version->shown.document,
+                                     &version->projections[i]));
+    }
+    return MR_OK;
+}
+
+/* Whether a version was compiled for an earlier catalogue, or tried. */
+static bool is_done(const struct catalogue_version *version) {
+    return version->compiled != NULL || !mr_str_is_absent(version->shown.fault);
+}
+
+mr_err catalogue_finish(struct catalogue_builder *builder, struct catalogue **ret_catalogue) {
+    struct catalogue *next = builder_free(builder);
+    mr_err err = MR_OK;
+    for (size_t i = 0; i < next->n_versions && mr_is_ok(err); i++) {
+        struct catalogue_version *version = next->versions[i];
+        if (!is_done(version)) {
+            err = compile(next, version);
+            if (mr_is_ok(err)) {
+                err = project(&next->versions[i + 1 - version->shown.version], version);
+            }
+        }
+    }
+    if (mr_is_err(err)) {
+        catalogue_unref(next);
+        return err;
+    }
+    *ret_catalogue = next;
     return MR_OK;
 }
 
@@ -258,7 +346,8 @@ static mr_err add_shipped_schema(struct catalogue_builder *builder,
                                                .document = row->document,
                                                .examples = &example,
                                                .n_examples = 1};
-    return catalogue_add_schema(builder, &spec);
+    mr_err err = catalogue_share_schema(builder, row->name, row->version);
+    return mr_err_is(err, MR_E_NOT_FOUND) ? catalogue_add_schema(builder, &spec) : err;
 }
 
 static mr_err add_shipped_type(struct catalogue_builder *builder, const struct shipped_type *row,
@@ -322,6 +411,5 @@ mr_err catalogue_new(mr_str prefix, struct catalogue **ret_catalogue) {
         catalogue_abandon(builder);
         return err;
     }
-    *ret_catalogue = catalogue_finish(builder);
-    return MR_OK;
+    return catalogue_finish(builder, ret_catalogue);
 }

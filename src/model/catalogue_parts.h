@@ -13,7 +13,9 @@
 struct catalogue_version {
     struct catalogue_schema shown; /* first member */
     _Atomic uint32_t refs;
-    mr_arena arena;          /* of its texts */
+    mr_arena arena;      /* of its texts */
+    const mr_str *bases; /* for references in the document */
+    size_t n_bases;
     struct schema *compiled; /* owned */
     /* version - 1 of them, owned: [n] leads to version n + 1; NULL where nothing is left out. */
     struct schema_projection **projections;

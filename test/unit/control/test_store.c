@@ -131,10 +131,69 @@ static void a_newer_format_is_refused(void **state) {
     fixture_open(&f);
     control_close(f.control);
     f.control = NULL;
-    exec(&f, "PRAGMA user_version=2");
+    exec(&f, "PRAGMA user_version=3");
     mr_err err = control_open(&f.options, &f.control, &f.refusal);
     assert_int_equal(err.code, CONTROL_E_NEWER);
     assert_non_null(strstr(f.refusal.message, "newer"));
+    fixture_done(&f);
+}
+
+/* A folder as format 1 left it: the tables that came later are gone. */
+static void make_format_1(struct fixture *f) {
+    control_close(f->control);
+    f->control = NULL;
+    exec(f, "DROP TABLE schema_versions; DROP TABLE schemas; DROP TABLE event_types;"
+            " DROP TABLE shipped_types; ALTER TABLE rules DROP COLUMN filter;"
+            " PRAGMA user_version=1;");
+}
+
+static int64_t count_of(const struct fixture *f, const char *sql) {
+    char path[256];
+    sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    (void)snprintf(path, sizeof path, "%s/control.db", f->dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    int64_t n = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return n;
+}
+
+static void an_older_folder_is_upgraded_and_keeps_what_it_has(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    mr_str destination = make_destination(&f);
+    mr_str rule = make_rule(&f, destination);
+    make_format_1(&f);
+    assert_ok(control_open(&f.options, &f.control, &f.refusal));
+    struct snapshot *snapshot = control_snapshot(f.control);
+    assert_non_null(snapshot_destination_by_id(snapshot, destination));
+    assert_int_equal(snapshot_count(snapshot, MODEL_RULE), 1);
+    assert_string_equal(snapshot_next(snapshot, MODEL_RULE, 1)->id, rule.ptr);
+    assert_int_equal(catalogue_count_types(snapshot_catalogue(snapshot)), 8);
+    snapshot_unref(snapshot);
+    control_close(f.control);
+    f.control = NULL;
+    assert_int_equal(count_of(&f, "PRAGMA user_version"), 2);
+    assert_int_equal(count_of(&f, "SELECT count(*) FROM schema_versions"), 0);
+    fixture_done(&f);
+}
+
+static void an_upgrade_that_fails_leaves_the_folder_as_it_was(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    make_format_1(&f);
+    /* The last table of the step is in the way: the ones before it must not stay. */
+    exec(&f, "CREATE TABLE shipped_types(x)");
+    assert_int_not_equal(control_open(&f.options, &f.control, &f.refusal).code, 0);
+    assert_int_equal(count_of(&f, "PRAGMA user_version"), 1);
+    assert_int_equal(count_of(&f, "SELECT count(*) FROM sqlite_schema WHERE name = 'schemas'"), 0);
+    exec(&f, "DROP TABLE shipped_types");
+    assert_ok(control_open(&f.options, &f.control, &f.refusal));
     fixture_done(&f);
 }
 
@@ -448,6 +507,8 @@ int main(void) {
         cmocka_unit_test(the_key_lies_beside_the_folder_and_is_private),
         cmocka_unit_test(a_missing_or_wrong_key_is_told_at_open),
         cmocka_unit_test(a_newer_format_is_refused),
+        cmocka_unit_test(an_older_folder_is_upgraded_and_keeps_what_it_has),
+        cmocka_unit_test(an_upgrade_that_fails_leaves_the_folder_as_it_was),
         cmocka_unit_test(a_cut_off_init_is_completed_by_the_next),
         cmocka_unit_test(a_full_disk_refuses_and_leaves_nothing_half_done),
         cmocka_unit_test(a_commit_that_fails_leaves_nothing),
