@@ -42,7 +42,9 @@ enum cli_exit {
     X(destinations, "destinations",                                                                \
       "destinations list | get ID | create FILE | update ID FILE | delete ID",                     \
       "Manage destinations")                                                                       \
-    X(rules, "rules", "rules list | get ID | create FILE | update ID FILE | delete ID",            \
+    X(rules, "rules",                                                                              \
+      "rules list | get ID | create FILE | update ID FILE | delete ID | "                          \
+      "preview FILE [--events FILE]",                                                              \
       "Manage streaming rules")                                                                    \
     X(event_types, "event-types", "event-types list | get TYPE | create FILE | update TYPE FILE",  \
       "Manage the event types of the catalogue")                                                   \

@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #define BODY_MAX    ((size_t)1 << 20)
+#define EVENTS_MAX  ((size_t)8 << 20)
 #define PATH_SIZE   1024
 #define ID_MAX      64
 #define SECRETS_MAX ((size_t)1 << 20)
@@ -99,7 +100,55 @@ int cli_destinations(int argc, char **argv) {
     return run_resource(&resource, argc, argv);
 }
 
+/* {"rule":…,"events":…} of two files; a single event stands for an array of one. */
+static mr_err write_preview(mr_str rule, mr_str events, mr_buf *out) {
+    MR_TRY(mr_buf_str(out, MR_STR("{\"rule\":")));
+    MR_TRY(mr_buf_str(out, rule));
+    if (!mr_str_is_absent(events)) {
+        size_t at = 0;
+        while (at < events.len && (events.ptr[at] == ' ' || events.ptr[at] == '\t' ||
+                                   events.ptr[at] == '\r' || events.ptr[at] == '\n')) {
+            at++;
+        }
+        bool is_one = at < events.len && events.ptr[at] == '{';
+        MR_TRY(mr_buf_str(out, is_one ? MR_STR(",\"events\":[") : MR_STR(",\"events\":")));
+        MR_TRY(mr_buf_str(out, events));
+        MR_TRY(mr_buf_str(out, is_one ? MR_STR("]") : MR_STR("")));
+    }
+    return mr_buf_byte(out, '}');
+}
+
+static int preview_rule(int argc, char **argv) {
+    struct cli_option options[] = {{.name = "events"}};
+    const char *file;
+    size_t n;
+    if (!cli_options(argc, argv, options, 1, &file, 1, &n, "rules")) {
+        return CLI_USAGE;
+    }
+    if (n != 1) {
+        return cli_usage_error("rules", "preview needs the file with the rule");
+    }
+    mr_str rule = MR_STR_NONE;
+    mr_str events = MR_STR_NONE;
+    mr_buf body;
+    mr_buf_init(&body, BODY_MAX + EVENTS_MAX + 64);
+    int code = CLI_USAGE;
+    if (cli_read_file(file, BODY_MAX, &rule) &&
+        (options[0].value == NULL || cli_read_file(options[0].value, EVENTS_MAX, &events))) {
+        code = mr_is_ok(write_preview(rule, events, &body))
+                   ? cli_call_and_show("POST", "/v1/streaming-rules/preview", mr_buf_view(&body))
+                   : CLI_NO;
+    }
+    mr_buf_done(&body);
+    mr_free((void *)(uintptr_t)rule.ptr);
+    mr_free((void *)(uintptr_t)events.ptr);
+    return code;
+}
+
 int cli_rules(int argc, char **argv) {
+    if (argc > 0 && strcmp(argv[0], "preview") == 0) {
+        return preview_rule(argc - 1, argv + 1);
+    }
     const struct resource resource = {"rules", "/v1/streaming-rules", true, true, false};
     return run_resource(&resource, argc, argv);
 }

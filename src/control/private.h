@@ -3,7 +3,7 @@
 #ifndef MR_CONTROL_PRIVATE_H
 #define MR_CONTROL_PRIVATE_H
 
-#include "control/filters.h"
+#include "control/rules/filters.h"
 #include "control/jobs.h"
 #include "control/store.h"
 #include "crypto/hash.h"

@@ -2,6 +2,7 @@
 #include "support_control.h"
 
 #include "control/destinations.h"
+#include "control/private.h"
 #include "control/rules.h"
 #include "route/route.h"
 
@@ -29,8 +30,14 @@ static mr_err patch(struct fixture *f, mr_str id, const char *body, struct rule_
     return rules_patch(f->control, f->account, id, mr_str_c(body), 0, &f->arena, view, &f->refusal);
 }
 
-/* How many destinations get an event of that type now. */
+/* How many destinations get an event of that type now, whose subject is "s" and n is 7. */
 static size_t matches(struct fixture *f, const char *type, const char *group) {
+    static const struct filter_attribute attributes[] = {
+        {.name = {"subject", 7}, .text = {"s", 1}},
+        {.name = {"n", 1}, .text = {"7", 1}, .type = FILTER_INTEGER}};
+    const struct filter_event content = {.attributes = attributes, .n_attributes = 2};
+    struct filter_run *run;
+    assert_ok(filter_run_new(&run));
     struct snapshot *snapshot = control_snapshot(f->control);
     const struct model_account *account = snapshot_account(snapshot, f->account);
     struct route_result result;
@@ -43,12 +50,15 @@ static size_t matches(struct fixture *f, const char *type, const char *group) {
             .type = mr_str_c(type),
             .product_group = mr_str_c(group),
             .id_hash = route_id_hash(MR_STR("id")),
+            .content = &content,
+            .run = run,
         };
         assert_ok(route_match(account->routes, &event, &result));
         n = result.n_targets;
     }
     route_result_done(&result);
     snapshot_unref(snapshot);
+    filter_run_free(run);
     return n;
 }
 
@@ -115,7 +125,15 @@ static void each_bad_body_is_refused_by_name(void **state) {
         {HEAD TYPES ",\"sampling\":0}", 31020, "sampling"},
         {HEAD TYPES ",\"sampling\":1000001}", 31020, "sampling"},
         {HEAD TYPES ",\"metadata\":1}", 31020, "metadata"},
-        {HEAD TYPES ",\"filter\":{\"cesql\":\"true\"}}", 31020, "not available in this version"},
+        {HEAD TYPES ",\"filter\":7}", 31020, "filter must be"},
+        {HEAD TYPES ",\"filter\":{}}", 31020, "one of the members pattern and cesql"},
+        {HEAD TYPES ",\"filter\":{\"sql\":\"true\"}}", 20001, "filter.sql"},
+        {HEAD TYPES ",\"filter\":{\"cesql\":7}}", 31020, "filter.cesql must be a string"},
+        {HEAD TYPES ",\"filter\":{\"pattern\":[]}}", 31020, "filter.pattern must be an object"},
+        {HEAD TYPES ",\"filter\":{\"cesql\":\"a =\"}}", 31020,
+         "filter.cesql: line 1, column 4: expected"},
+        {HEAD TYPES ",\"filter\":{\"pattern\":{\"data\":{\"a\":7}}}}", 31020,
+         "filter.pattern: at \"/data/a\": expected"},
     };
     struct fixture *f = *state;
     mr_str destination = make_destination(f);
@@ -167,6 +185,89 @@ static void changes_take_hold(void **state) {
         20412, "meanwhile");
     assert_refused(f, rules_get(f->control, f->account + 1, id, &f->arena, &view, &f->refusal),
                    20404, "no such");
+}
+
+#define RULE_S "\"event_types\":[{\"type\":\"x.y\"}],\"filter\":"
+
+/* The compiled filter of a rule in the present snapshot. */
+static const struct route_filter *filter_in_snapshot(struct fixture *f, uint32_t number) {
+    struct snapshot *snapshot = control_snapshot(f->control);
+    const struct route_filter *filter = snapshot_rule(snapshot, number)->filter;
+    snapshot_unref(snapshot);
+    return filter;
+}
+
+static void a_filter_is_replaced_whole_and_outlives_a_reopen(void **state) {
+    struct fixture *f = *state;
+    struct rule_view view;
+    assert_ok(create(f,
+                     "{\"name\":\"R\",\"destination_id\":\"@\"," RULE_S
+                     "{\"pattern\": {\"subject\": [\"s\"], \"n\": [8]}}}",
+                     make_destination(f), &view));
+    assert_text(view.filter_json, "{\"pattern\":{\"subject\":[\"s\"],\"n\":[8]}}");
+    assert_int_equal(matches(f, "x.y", NULL), 0);
+    mr_str id = view.id;
+    assert_ok(patch(f, id, "{\"filter\":{\"pattern\":{\"n\":[7]}}}", &view));
+    assert_text(view.filter_json, "{\"pattern\":{\"n\":[7]}}");
+    assert_int_equal(matches(f, "x.y", NULL), 1);
+    assert_ok(patch(f, id, "{\"filter\":{\"cesql\":\"n = 8\"}}", &view));
+    assert_int_equal(matches(f, "x.y", NULL), 0);
+    fixture_reopen(f);
+    assert_int_equal(matches(f, "x.y", NULL), 0);
+    assert_ok(patch(f, id, "{\"name\":\"S\"}", &view));
+    assert_text(view.filter_json, "{\"cesql\":\"n = 8\"}");
+    /* A null inside is the patch's text, not a command to leave something out. */
+    assert_refused(f, patch(f, id, "{\"filter\":{\"pattern\":{\"n\":null}}}", &view), 31020, "/n");
+    assert_ok(patch(f, id, "{\"filter\":null}", &view));
+    assert_true(mr_str_is_absent(view.filter_json));
+    assert_int_equal(matches(f, "x.y", NULL), 1);
+}
+
+static void one_text_is_compiled_once_and_kept_by_changes_of_others(void **state) {
+    struct fixture *f = *state;
+    struct rule_view views[3];
+    mr_str destination = make_destination(f);
+    static const char *const bodies[] = {
+        "{\"name\":\"A\",\"destination_id\":\"@\"," RULE_S "{\"cesql\":\"n = 7\"}}",
+        "{\"name\":\"B\",\"destination_id\":\"@\"," RULE_S "{ \"cesql\" : \"n = 7\" }}",
+        "{\"name\":\"C\",\"destination_id\":\"@\"," RULE_S "{\"cesql\":\"n = 70\"}}"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_ok(create(f, bodies[i], destination, &views[i]));
+    }
+    const struct route_filter *shared = filter_in_snapshot(f, views[0].number);
+    assert_ptr_equal(filter_in_snapshot(f, views[1].number), shared);
+    assert_ptr_not_equal(filter_in_snapshot(f, views[2].number), shared);
+    assert_ok(patch(f, views[2].id, "{\"filter\":{\"cesql\":\"n = 7\"}}", &views[2]));
+    assert_ptr_equal(filter_in_snapshot(f, views[0].number), shared);
+    assert_ptr_equal(filter_in_snapshot(f, views[2].number), shared);
+    /* Many that come and go leave the shared one, and no more than are used. */
+    for (int i = 0; i < 300; i++) {
+        char change[64];
+        (void)snprintf(change, sizeof change, "{\"filter\":{\"cesql\":\"n = %d\"}}", 1000 + i);
+        assert_ok(patch(f, views[2].id, change, &views[2]));
+    }
+    assert_ok(patch(f, views[2].id, "{\"filter\":{\"cesql\":\"n = 7\"}}", &views[2]));
+    assert_ptr_equal(filter_in_snapshot(f, views[2].number), shared);
+    assert_true(((const struct control *)f->control)->filters.n < 100);
+}
+
+static void a_draft_needs_types_alone_and_stores_nothing(void **state) {
+    struct fixture *f = *state;
+    struct rule_draft draft;
+    assert_ok(rules_draft(f->control, f->account,
+                          MR_STR("{\"rule\":{\"event_types\":[{\"type\":\"a\"}],"
+                                 "\"filter\":{\"cesql\":\"true\"}},\"events\":[ 1 ]}"),
+                          &f->arena, &draft, &f->refusal));
+    assert_text(draft.filter_json, "{\"cesql\":\"true\"}");
+    assert_text(draft.events, "[ 1 ]");
+    assert_true(draft.is_enabled && draft.sampling == 1 && draft.n_types == 1);
+    struct snapshot *snapshot = control_snapshot(f->control);
+    assert_int_equal(snapshot_count(snapshot, MODEL_RULE), 0);
+    snapshot_unref(snapshot);
+    assert_refused(f,
+                   rules_draft(f->control, f->account, MR_STR("{\"rule\":{}}"), &f->arena, &draft,
+                               &f->refusal),
+                   20002, "rule.event_types");
 }
 
 static void a_deleted_rule_stops_matching_and_stays_named(void **state) {
@@ -226,6 +327,9 @@ int main(void) {
         TEST(each_bad_body_is_refused_by_name),
         TEST(a_star_takes_the_whole_group),
         TEST(changes_take_hold),
+        TEST(a_filter_is_replaced_whole_and_outlives_a_reopen),
+        TEST(one_text_is_compiled_once_and_kept_by_changes_of_others),
+        TEST(a_draft_needs_types_alone_and_stores_nothing),
         TEST(a_deleted_rule_stops_matching_and_stays_named),
         TEST(lists_select_by_status_and_destination),
     };

@@ -6,6 +6,7 @@
 #include "control/clients.h"
 #include "control/destinations.h"
 #include "control/idempotency.h"
+#include "control/rules.h"
 #include "control/secrets.h"
 
 #include <signal.h>
@@ -125,13 +126,32 @@ static void exec(const struct fixture *f, const char *sql) {
     sqlite3_close(db);
 }
 
+/* A rule of format 1 has no filter, and can be given one. */
+static void an_older_format_is_brought_up_to_date(void **state) {
+    (void)state;
+    struct fixture f;
+    struct rule_view view;
+    fixture_open(&f);
+    mr_str id = make_rule(&f, make_destination(&f));
+    control_close(f.control);
+    f.control = NULL;
+    exec(&f, "ALTER TABLE rules DROP COLUMN filter; PRAGMA user_version=1;");
+    fixture_reopen(&f);
+    assert_ok(rules_get(f.control, f.account, id, &f.arena, &view, &f.refusal));
+    assert_true(mr_str_is_absent(view.filter_json));
+    assert_ok(rules_patch(f.control, f.account, id, MR_STR("{\"filter\":{\"cesql\":\"true\"}}"), 0,
+                          &f.arena, &view, &f.refusal));
+    assert_text(view.filter_json, "{\"cesql\":\"true\"}");
+    fixture_done(&f);
+}
+
 static void a_newer_format_is_refused(void **state) {
     (void)state;
     struct fixture f;
     fixture_open(&f);
     control_close(f.control);
     f.control = NULL;
-    exec(&f, "PRAGMA user_version=3");
+    exec(&f, "PRAGMA user_version=99");
     mr_err err = control_open(&f.options, &f.control, &f.refusal);
     assert_int_equal(err.code, CONTROL_E_NEWER);
     assert_non_null(strstr(f.refusal.message, "newer"));
@@ -506,6 +526,7 @@ int main(void) {
         cmocka_unit_test(a_second_open_is_busy),
         cmocka_unit_test(the_key_lies_beside_the_folder_and_is_private),
         cmocka_unit_test(a_missing_or_wrong_key_is_told_at_open),
+        cmocka_unit_test(an_older_format_is_brought_up_to_date),
         cmocka_unit_test(a_newer_format_is_refused),
         cmocka_unit_test(an_older_folder_is_upgraded_and_keeps_what_it_has),
         cmocka_unit_test(an_upgrade_that_fails_leaves_the_folder_as_it_was),

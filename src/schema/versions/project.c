@@ -10,7 +10,7 @@
  *
  * Names with escapes are decoded at the end of the output buffer and taken off again, so that
  * nothing is allocated for them. */
-#include "schema/project.h"
+#include "schema/versions/project.h"
 
 #include "base/mem.h"
 #include "json/write.h"

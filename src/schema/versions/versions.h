@@ -1,7 +1,7 @@
 /* What comparing (compare.c) and projecting (project.c) share: two documents on tapes, references
  * within a document, values compared by meaning. Private to schema/. Not thread-safe. */
-#ifndef MR_SCHEMA_VERSIONS_H
-#define MR_SCHEMA_VERSIONS_H
+#ifndef MR_SCHEMA_VERSIONS_VERSIONS_H
+#define MR_SCHEMA_VERSIONS_VERSIONS_H
 
 #include "json/tape.h"
 

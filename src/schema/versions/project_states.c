@@ -3,7 +3,7 @@
  * A set is gathered in one growing list per side; a mark per node tells what is in it already. When
  * it is whole it is closed over the keywords that speak of the same value, sorted, and looked up in
  * a hash table of the pairs that were met. */
-#include "schema/project_build.h"
+#include "schema/versions/project_build.h"
 
 #include "base/mem.h"
 

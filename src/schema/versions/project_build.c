@@ -21,7 +21,7 @@
  *
  * Building is bounded by BUILD_STEPS_MAX; documents within their size limit that need more are
  * refused with MR_E_LIMIT (a set of sets can grow without measure, in theory). */
-#include "schema/project_build.h"
+#include "schema/versions/project_build.h"
 
 #include "base/mem.h"
 

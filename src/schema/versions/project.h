@@ -1,7 +1,7 @@
 /* A compiled projection: a flat graph of places, built by project_build.c and walked by project.c.
  * A place is a spot in `data`, as both versions see it. Private to schema/; immutable once made. */
-#ifndef MR_SCHEMA_PROJECT_H
-#define MR_SCHEMA_PROJECT_H
+#ifndef MR_SCHEMA_VERSIONS_PROJECT_H
+#define MR_SCHEMA_VERSIONS_PROJECT_H
 
 #include "schema/schema.h"
 

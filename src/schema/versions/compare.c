@@ -19,7 +19,7 @@
  * newer's allOf is a pair of its own with the same older side, where only narrowing counts. anyOf
  * and oneOf are compared branch by branch for equality of meaning. Pointers are worked out for
  * what is listed only, by going down to the place in the text. */
-#include "schema/compare.h"
+#include "schema/versions/compare.h"
 
 #include "base/mem.h"
 #include "json/pointer.h"

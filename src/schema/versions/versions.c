@@ -9,7 +9,7 @@
  *
  * Numbers are compared as decimals: sign, then the power of ten of the first digit that counts,
  * then the digits. Nothing is converted, so 1e400 and 0.1 are themselves. */
-#include "schema/versions.h"
+#include "schema/versions/versions.h"
 
 #include "base/mem.h"
 #include "base/num.h"

@@ -1,6 +1,6 @@
 /* What is left of the places once all are known: those in or below which something is left out,
  * with the members that have a fate of their own, in tables. See project.h for the form. */
-#include "schema/project_build.h"
+#include "schema/versions/project_build.h"
 
 #include "base/mem.h"
 

@@ -3,7 +3,7 @@
  * The older side is a closure: schemas that all hold. A keyword of the newer is no narrowing where
  * any one of the older's implies it. Keywords that speak of a type which the older does not take
  * narrow nothing. */
-#include "schema/compare.h"
+#include "schema/versions/compare.h"
 
 #define FRACTION  1u /* bit 0 stands for numbers that are no integers */
 #define BIT(kind) (1u << (kind))

@@ -3,7 +3,7 @@
  * A rule's object in the snapshot holds its compiled filter, so that a change of one rule compiles
  * one filter; the pool lets rules with the same text share it, also across accounts: what a filter
  * does depends on its text alone. The text is minified JSON, so spaces make no difference. */
-#include "control/filters.h"
+#include "control/rules/filters.h"
 
 #include "base/mem.h"
 #include "control/body.h"

@@ -1,11 +1,11 @@
 /* How a projection is built, shared by project_build.c (members and items of a place),
  * project_states.c (sets of schemas, places as pairs of them) and project_emit.c (what is left of
  * the places). Private to schema/. */
-#ifndef MR_SCHEMA_PROJECT_BUILD_H
-#define MR_SCHEMA_PROJECT_BUILD_H
+#ifndef MR_SCHEMA_VERSIONS_PROJECT_BUILD_H
+#define MR_SCHEMA_VERSIONS_PROJECT_BUILD_H
 
-#include "schema/project.h"
-#include "schema/versions.h"
+#include "schema/versions/project.h"
+#include "schema/versions/versions.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>

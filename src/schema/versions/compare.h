@@ -1,10 +1,10 @@
 /* Inside of schema_compare, shared by compare.c (which walks the two documents) and
  * compare_rules.c (which judges one keyword). Private to schema/. */
-#ifndef MR_SCHEMA_COMPARE_H
-#define MR_SCHEMA_COMPARE_H
+#ifndef MR_SCHEMA_VERSIONS_COMPARE_H
+#define MR_SCHEMA_VERSIONS_COMPARE_H
 
 #include "json/write.h"
-#include "schema/versions.h"
+#include "schema/versions/versions.h"
 
 #define COMPARE_STEPS_MAX   UINT64_C(4000000)
 #define COMPARE_CHANGES_MAX 1000 /* listed; those behind it are counted only */

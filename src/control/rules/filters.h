@@ -1,6 +1,6 @@
 /* Private to control/: filters of rules. One that many rules share is compiled once. */
-#ifndef MR_CONTROL_FILTERS_H
-#define MR_CONTROL_FILTERS_H
+#ifndef MR_CONTROL_RULES_FILTERS_H
+#define MR_CONTROL_RULES_FILTERS_H
 
 #include "control/refusal.h"
 #include "json/tape.h"
