@@ -223,7 +223,11 @@ int cli_schema_catalogue(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[0], "publish") == 0) {
         return publish_schema(argc - 1, argv + 1);
     }
-    return cli_usage_error("schema", "not a form of this command");
+    if (argc == 0) {
+        return cli_usage_error("schema", "say what to do");
+    }
+    return cli_usage_error("schema", "\"%s\" with these arguments is no form of this command",
+                           argv[0]);
 }
 
 int cli_event_types(int argc, char **argv) {
@@ -234,8 +238,11 @@ int cli_event_types(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[0], "create") == 0) {
         return cli_call_with_file("POST", "/v1/event-types", argv[1]);
     }
-    if (argc < 2) {
-        return cli_usage_error("event-types", "not a form of this command");
+    if (argc == 0) {
+        return cli_usage_error("event-types", "say what to do");
+    }
+    if (argc == 1) {
+        return cli_usage_error("event-types", "\"%s\" alone is no form of this command", argv[0]);
     }
     int n = snprintf(path, sizeof path, "/v1/event-types/%s", argv[1]);
     if (!is_plain(argv[1]) || n < 0 || (size_t)n >= sizeof path) {
@@ -247,5 +254,6 @@ int cli_event_types(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[0], "update") == 0) {
         return cli_call_with_file("PATCH", path, argv[2]);
     }
-    return cli_usage_error("event-types", "not a form of this command");
+    return cli_usage_error("event-types", "\"%s\" with these arguments is no form of this command",
+                           argv[0]);
 }

@@ -189,7 +189,7 @@ int cli_schema(int argc, char **argv) {
         return CLI_USAGE;
     }
     if (n == 0 || strcmp(args[0], "check") != 0) {
-        return cli_usage_error("schema", "not a form of this command");
+        return cli_usage_error("schema", "say what to do: check, list, get or publish");
     }
     if (options[OPTION_SCHEMA].value == NULL) {
         return cli_usage_error("schema", "--schema is needed");

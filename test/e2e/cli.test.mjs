@@ -59,7 +59,8 @@ test('an unknown option is named, with the usage', () => {
   for (const name of COMMANDS) {
     const args = {json: ['check', '--nope'], version: ['--nope'], reference: ['--nope'],
       destinations: ['--nope'], rules: ['--nope'], secrets: ['--nope'],
-      serve: ['--data', server.data, '--nope=1'], config: ['--nope=1']}[name] ?? ['--nope'];
+      serve: ['--data', server.data, '--nope=1'], config: ['--nope=1'], filter: ['test', '--nope']}[name]
+      ?? ['--nope'];
     const about = name === 'json' ? /could not read --nope/
       : name === 'version' ? /takes no arguments/
         : name === 'reference' ? /name one table/ : /--nope/;
@@ -98,7 +99,11 @@ test('arguments that lack, or are too many', () => {
     [['check-address', 'a', 'b'], /too many: "b"/], [['reference'], /name one table/],
     [['reference', 'nope'], /name one table/], [['version', 'x'], /no arguments/],
     [['help', 'a', 'b'], /one command at a time/], [['help', 'nope'], /no command "nope"/],
-    [['nope'], /no command "nope".*millrace help/],
+    [['nope'], /no command "nope".*millrace help/], [['schema'], /say what to do/],
+    [['schema', 'get'], /"get" with these/], [['schema', 'check'], /--schema is needed/],
+    [['event-types'], /say what to do/], [['event-types', 'get'], /"get" alone/],
+    [['event-types', 'nope', 'x'], /"nope" with these/], [['filter'], /filter test|say what|test/],
+    [['filter', 'test'], /--pattern|--cesql/], [['filter', 'test', '--cesql', 'TRUE'], /EVENT|file/],
     [['secrets', 'import'], /import needs --data, --name/],
     [['secrets', 'get', 'whs_1'], /unknown action "get"/],
     [['secrets', 'delete', 'whs_1'], /unknown action "delete"/],

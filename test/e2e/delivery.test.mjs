@@ -6,7 +6,7 @@ import {after, before, test} from 'node:test';
 import {HTTP} from 'cloudevents';
 import {Webhook} from 'standardwebhooks';
 import {Webhook as SvixWebhook} from 'svix';
-import {Receiver, Server, certificates, event, until} from './harness.mjs';
+import {Receiver, Server, certificates, connectionData, event, until} from './harness.mjs';
 
 let server;
 let receiver;
@@ -70,7 +70,7 @@ test('a known type gets the latest dataschema, absolute', async () => {
   const destination = await server.destination(receiver.url + path);
   const type = 'com.kore.iot.supersim.connection.data-session.started';
   await server.rule(destination, type);
-  const sent = event({type}, {});
+  const sent = event({type}, connectionData('data-session.started'));
   assert.equal((await server.publish(sent)).status, 202);
   await until('delivery', () => at(path).length > 0);
   const [got] = receiver.events(path);

@@ -231,7 +231,9 @@ test('the reference pages are current', () => {
       '--out', path.join(dir, 'out')], {encoding: 'utf8'});
     assert.equal(made.status, 0, made.stderr);
     const names = readdirSync(path.join(dir, 'out')).sort();
-    assert.deepEqual(names, readdirSync(path.join(root, 'docs/reference')).sort());
+    const byHand = ['patterns.md', 'versions.md'];
+    assert.deepEqual([...names, ...byHand].sort(),
+      readdirSync(path.join(root, 'docs/reference')).sort());
     for (const name of names) {
       assert.equal(readFileSync(path.join(root, 'docs/reference', name), 'utf8'),
         readFileSync(path.join(dir, 'out', name), 'utf8'),

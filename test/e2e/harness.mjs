@@ -326,6 +326,12 @@ export function event(attributes = {}, data = {n: 1}) {
     datacontenttype: 'application/json', ...attributes, data};
 }
 
+// `data` of a connection event that keeps its contract: data-session.started and so on.
+export function connectionData(name) {
+  return JSON.parse(readFileSync(
+    path.join(root, `data/schemas/supersim.connection.${name}.example.json`), 'utf8'));
+}
+
 export function padding(bytes) {
   return randomBytes(Math.ceil(bytes / 2)).toString('hex').slice(0, bytes);
 }

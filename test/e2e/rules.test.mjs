@@ -4,13 +4,12 @@ import {readFileSync} from 'node:fs';
 import path from 'node:path';
 import {after, before, describe, test} from 'node:test';
 
-import {event, folder, millrace, Receiver, remove, root, Server, until, writeJson}
+import {connectionData, event, folder, millrace, Receiver, remove, root, Server, until, writeJson}
   from './harness.mjs';
 
 const started = 'com.kore.iot.supersim.connection.data-session.started';
 const ended = 'com.kore.iot.supersim.connection.data-session.ended';
-const example = (name) => JSON.parse(readFileSync(
-  path.join(root, 'data/schemas', `supersim.connection.data-session.${name}.example.json`)));
+const example = (name) => connectionData(`data-session.${name}`);
 
 let server;
 let receiver;

@@ -126,8 +126,9 @@ function makers(r) {
       allOf: [{$ref: r.pick(['#/definitions/a~1b', '#c', '#/definitions/c', '#/definitions/d'])}]}), () => any(2)),
     $id: of(() => ({$id: 'http://example.com/root.json', definitions: {x: {$id: 'sub/x.json', definitions: {y: schema()}, items: {$ref: '#/definitions/y'}}},
       properties: {a: {$ref: 'sub/x.json'}, b: {$ref: 'http://example.com/sub/x.json#/definitions/y'}}}), () => ({a: r.chance(0.7) ? array(1) : any(1), b: any(1)})),
+    // Without enum: draft-07's own schema takes an empty one, ajv's copy of it does not.
     meta: of(() => ({$ref: 'http://json-schema.org/draft-07/schema#'}),
-      () => ({[r.pick(['type', 'minLength', 'required', 'items', 'not', 'enum', 'pattern'])]: any(1)}), schema),
+      () => ({[r.pick(['type', 'minLength', 'required', 'items', 'not', 'pattern'])]: any(1)}), schema),
   };
   // Then and else are seen at work where the condition leads to them.
   table.then = of(() => ({if: true, then: schema()}), () => any(1));

@@ -126,25 +126,6 @@ static void exec(const struct fixture *f, const char *sql) {
     sqlite3_close(db);
 }
 
-/* A rule of format 1 has no filter, and can be given one. */
-static void an_older_format_is_brought_up_to_date(void **state) {
-    (void)state;
-    struct fixture f;
-    struct rule_view view;
-    fixture_open(&f);
-    mr_str id = make_rule(&f, make_destination(&f));
-    control_close(f.control);
-    f.control = NULL;
-    exec(&f, "ALTER TABLE rules DROP COLUMN filter; PRAGMA user_version=1;");
-    fixture_reopen(&f);
-    assert_ok(rules_get(f.control, f.account, id, &f.arena, &view, &f.refusal));
-    assert_true(mr_str_is_absent(view.filter_json));
-    assert_ok(rules_patch(f.control, f.account, id, MR_STR("{\"filter\":{\"cesql\":\"true\"}}"), 0,
-                          &f.arena, &view, &f.refusal));
-    assert_text(view.filter_json, "{\"cesql\":\"true\"}");
-    fixture_done(&f);
-}
-
 static void a_newer_format_is_refused(void **state) {
     (void)state;
     struct fixture f;
@@ -179,6 +160,23 @@ static int64_t count_of(const struct fixture *f, const char *sql) {
     sqlite3_finalize(stmt);
     sqlite3_close(db);
     return n;
+}
+
+/* A rule of format 1 has no filter, and can be given one. */
+static void an_older_format_is_brought_up_to_date(void **state) {
+    (void)state;
+    struct fixture f;
+    struct rule_view view;
+    fixture_open(&f);
+    mr_str id = make_rule(&f, make_destination(&f));
+    make_format_1(&f);
+    fixture_reopen(&f);
+    assert_ok(rules_get(f.control, f.account, id, &f.arena, &view, &f.refusal));
+    assert_true(mr_str_is_absent(view.filter_json));
+    assert_ok(rules_patch(f.control, f.account, id, MR_STR("{\"filter\":{\"cesql\":\"true\"}}"), 0,
+                          &f.arena, &view, &f.refusal));
+    assert_text(view.filter_json, "{\"cesql\":\"true\"}");
+    fixture_done(&f);
 }
 
 static void an_older_folder_is_upgraded_and_keeps_what_it_has(void **state) {
