@@ -1,10 +1,9 @@
 // Streaming rules through the API and on the wire: filters, versions, sampling, and the preview.
 import assert from 'node:assert/strict';
-import {readFileSync} from 'node:fs';
 import path from 'node:path';
 import {after, before, describe, test} from 'node:test';
 
-import {connectionData, event, folder, millrace, Receiver, remove, root, Server, until, writeJson}
+import {connectionData, event, folder, millrace, Receiver, remove, Server, until, writeJson}
   from './harness.mjs';
 
 const started = 'com.kore.iot.supersim.connection.data-session.started';
