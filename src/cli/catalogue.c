@@ -105,39 +105,6 @@ static mr_err write_body(const struct publish *publish, bool is_new, mr_buf *out
     return json_out_finish(&writer);
 }
 
-static void print_member(json_value object, const char *name, const char *before, mr_buf *scratch) {
-    mr_buf_reset(scratch);
-    if (mr_is_ok(json_string_append(json_find(object, mr_str_c(name)), scratch)) &&
-        scratch->len > 0) {
-        fprintf(stderr, "%s%.*s", before, MR_FMT(mr_buf_view(scratch)));
-    }
-}
-
-/* The lists that come with 31021, a line each. */
-static void print_findings(mr_str body) {
-    static const char *const lists[] = {"breaking", "errors"};
-    json_tape tape;
-    mr_buf scratch;
-    json_tape_init(&tape, JSON_DEPTH_DEFAULT);
-    mr_buf_init(&scratch, BODY_MAX);
-    if (mr_is_ok(json_tape_read(&tape, body, NULL))) {
-        for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
-            json_value list = json_find(json_root(&tape), mr_str_c(lists[i]));
-            for (json_iter it = json_iter_of(list); json_next(&it);) {
-                fprintf(stderr, " ");
-                print_member(it.value, "pointer", " ", &scratch);
-                print_member(it.value, "instance", " ", &scratch);
-                print_member(it.value, "rule", " ", &scratch);
-                print_member(it.value, "message", ": ", &scratch);
-                print_member(it.value, "expected", ": ", &scratch);
-                fprintf(stderr, "\n");
-            }
-        }
-    }
-    mr_buf_done(&scratch);
-    json_tape_done(&tape);
-}
-
 static int send(struct cli_client *client, const struct publish *publish) {
     char path[PATH_SIZE];
     char name[PATH_SIZE / 2];
@@ -157,9 +124,6 @@ static int send(struct cli_client *client, const struct publish *publish) {
                      &answer);
         }
         code = cli_show_answer(&answer);
-        if (code != CLI_OK) {
-            print_findings(mr_buf_view(&answer.body));
-        }
     }
     cli_answer_done(&answer);
     mr_buf_done(&body);

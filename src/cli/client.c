@@ -275,14 +275,34 @@ static mr_str text_of(json_value object, const char *name, mr_arena *arena) {
     return text;
 }
 
-/* What is wrong with one event of the call. */
-static void tell_event(json_value error, mr_arena *arena) {
-    int64_t index = 0;
-    mr_ignore(json_i64(json_find(error, MR_STR("index")), 0, INT64_MAX, &index), "shown as 0");
+/* What is wrong at one place: of an event, of a schema's example, of a schema's document. */
+static void tell_error(json_value error, mr_arena *arena) {
+    int64_t number = 0;
+    const char *what = "";
     mr_str pointer = text_of(error, "pointer", arena);
     mr_str message = text_of(error, "message", arena);
-    fprintf(stderr, "  event %lld, %.*s: %.*s\n", (long long)index, MR_FMT(pointer),
-            MR_FMT(message));
+    if (mr_is_ok(json_i64(json_find(error, MR_STR("index")), 0, INT64_MAX, &number))) {
+        what = "event";
+    } else if (mr_is_ok(json_i64(json_find(error, MR_STR("example")), 0, INT64_MAX, &number))) {
+        what = "example";
+        pointer = text_of(error, "instance", arena);
+    } else {
+        message = text_of(error, "expected", arena);
+    }
+    if (what[0] == '\0') {
+        fprintf(stderr, "  %.*s: %.*s\n", MR_FMT(pointer), MR_FMT(message));
+    } else {
+        fprintf(stderr, "  %s %lld%s%.*s: %.*s\n", what, (long long)number,
+                pointer.len > 0 ? ", " : "", MR_FMT(pointer), MR_FMT(message));
+    }
+}
+
+/* What a schema version would break. */
+static void tell_breaking(json_value change, mr_arena *arena) {
+    mr_str pointer = text_of(change, "pointer", arena);
+    mr_str rule = text_of(change, "rule", arena);
+    mr_str message = text_of(change, "message", arena);
+    fprintf(stderr, "  %.*s, %.*s: %.*s\n", MR_FMT(pointer), MR_FMT(rule), MR_FMT(message));
 }
 
 /* An answer of the API that is no success; also one of something else that stands in between. */
@@ -302,7 +322,10 @@ static void tell_refusal(long status, mr_str body) {
         cli_problem("refused: %.*s (status %ld, code %lld, %.*s)", MR_FMT(message), status,
                     (long long)code, MR_FMT(info));
         for (json_iter it = json_iter_of(json_find(root, MR_STR("errors"))); json_next(&it);) {
-            tell_event(it.value, &arena);
+            tell_error(it.value, &arena);
+        }
+        for (json_iter it = json_iter_of(json_find(root, MR_STR("breaking"))); json_next(&it);) {
+            tell_breaking(it.value, &arena);
         }
     } else {
         cli_problem("refused with status %ld: %.*s", status,
