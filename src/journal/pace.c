@@ -10,7 +10,7 @@
 #define WINDOW_NS     5000000
 #define WAIT_NS_MAX   500000
 #define BUSY_UNITS    16
-#define BUSY_RECORDS  200
+#define BUSY_RECORDS  100
 #define GROUP_RECORDS 512
 #define ENOUGH_BYTES  (512U * 1024)
 #define SECOND_NS     INT64_C(1000000000)

@@ -20,7 +20,7 @@ struct pace {
 /* So much of ingest came since the last call. */
 void pace_on_arrivals(struct pace *pace, uint64_t units, uint64_t records, mr_mono now);
 /* How long the next sync may wait for more, with so much queued already: 0 while little comes
- * during a sync (fewer than 16 calls and fewer than 200 records), or where enough is there; at most
+ * during a sync (fewer than 16 calls and fewer than 100 records), or where enough is there; at most
  * 500 us. */
 int64_t pace_wait_ns(const struct pace *pace, uint64_t queued_records, uint64_t queued_bytes);
 

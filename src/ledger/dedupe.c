@@ -25,12 +25,14 @@
 
 #include "base/mem.h"
 #include "ledger/dedupe_parts.h"
+#include "os/process.h"
 
 #define SLOTS_MIN      1024U
 #define REF_BITS       28U
 #define REF_MASK       ((UINT64_C(1) << REF_BITS) - 1)
 #define CLEAR_PER_TICK 1024U
 #define MOVE_PER_ID    64U
+#define HUGE_BYTES_MIN ((size_t)4 << 20)
 #define GONE           UINT64_C(1) /* a slot of a table that is being left: moved or removed */
 
 /* --- entries ------------------------------------------------------------------------------------
@@ -178,6 +180,9 @@ mr_err dedupe_index_reserve(struct dedupe *dedupe, uint64_t n) {
     uint64_t *slots = mr_calloc(n_slots, sizeof *slots);
     if (slots == NULL) {
         return MR_ERR(MR_E_NOMEM);
+    }
+    if (n_slots * sizeof *slots >= HUGE_BYTES_MIN) {
+        os_process_huge_pages(slots, n_slots * sizeof *slots);
     }
     migrate(dedupe, dedupe->old.n); /* of an earlier growth: done long ago, but for huge units */
     dedupe->old = dedupe->table;

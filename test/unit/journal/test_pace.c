@@ -32,7 +32,7 @@ static void low_load_never_waits(void **state) {
     (void)state;
     struct pace pace = after_load(15, 1);
     assert_int_equal(pace_wait_ns(&pace, 1, 1000), 0);
-    pace = after_load(3, 50);
+    pace = after_load(3, 33);
     assert_int_equal(pace_wait_ns(&pace, 1, 1000), 0);
 }
 
