@@ -227,16 +227,17 @@ describe('rules', () => {
     const to = await destination();
     const made = await rule(to, {'com.example.seat': null}, {filter: {pattern: {data: {n: [1]}}}});
     const change = (members) => server.must('PATCH', `/v1/streaming-rules/${made.id}`, members);
-    const send = async (id, n) => publish(event({type: 'com.example.seat', id}, {n}));
+    const send = (id, n, subject = 'none') =>
+      publish(event({type: 'com.example.seat', id, subject}, {n}));
     const wanted = [];
     for (let round = 0; round < 20; round++) {
       await send(`a${round}`, 1);
       await send(`b${round}`, 2);
-      await change({filter: {cesql: `id = 'd${round}'`}});
+      await change({filter: {cesql: `subject = 's${round}'`}});
       await send(`c${round}`, 1);
-      await send(`d${round}`, 2);
+      await send(`d${round}`, 2, `s${round}`);
       await change({status: 'disabled'});
-      await send(`e${round}`, 1);
+      await send(`e${round}`, 1, `s${round}`);
       await change({status: 'enabled', filter: {pattern: {data: {n: [1]}}}});
       wanted.push(`a${round}`, `d${round}`);
     }
