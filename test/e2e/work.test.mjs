@@ -60,3 +60,23 @@ test('a schema that takes too long refuses an event, and a call of many', async 
   assert.deepEqual([refused.status, refused.body.code], [413, 20413]);
   assert.match(refused.body.message, /schemas too much work; send fewer/);
 });
+
+test('a version whose data cannot be taken back within bounds is refused, and nothing is stuck', async () => {
+  // Each step down `a` or `b` doubles what may hold there: 2^22 places.
+  const depth = 22;
+  const ref = (name) => ({$ref: `#/definitions/${name}`});
+  const tangle = (last) => ({...ref('s'), definitions: {
+    s: {properties: {a: {allOf: [ref('s'), ref('q1')]}, b: ref('s')}},
+    ...Object.fromEntries(many(depth, (i) => [`q${i + 1}`, {properties: i + 1 < depth
+      ? {a: ref(`q${i + 2}`), b: ref(`q${i + 2}`)} : last}]))}});
+  const examples = [{}];
+  await server.must('POST', '/v1/schemas', {name: 'Tangle', document: tangle({x: {}}), examples});
+  const refused = await server.api('POST', '/v1/schemas/Tangle/versions',
+    {document: tangle({x: {}, y: {}}), examples, allow_breaking: true});
+  assert.deepEqual([refused.status, refused.body.code], [400, 31021], refused.text);
+  assert.match(refused.body.message, /projection_steps_max/);
+  await server.must('POST', '/v1/schemas', {name: 'Next', document: {}, examples});
+  await server.kill();
+  await server.serve();
+  assert.equal((await server.must('GET', '/v1/schemas/Next/versions/1')).version, 1);
+});
