@@ -446,9 +446,12 @@ static mr_err judge_event(struct ingest *ingest, const struct model_account *acc
     }
     bool rejects = account->validate == MODEL_VALIDATE_REJECT;
     bool had_none = errors->found == 0;
-    bool is_valid;
-    MR_TRY(validate_event(&ingest->validator, snapshot_catalogue(ingest->api->snapshot), event,
-                          resolution, index, rejects ? errors : NULL, &is_valid));
+    bool is_valid = false;
+    mr_err err = validate_event(&ingest->validator, snapshot_catalogue(ingest->api->snapshot),
+                                event, resolution, index, rejects ? errors : NULL, &is_valid);
+    if (rejects || !mr_err_is(err, MR_E_LIMIT)) {
+        MR_TRY(err); /* an account that is only warned has what is not judged counted as invalid */
+    }
     if (!is_valid) {
         mr_metric_add(ingest->api->metrics, MR_METRIC_EVENTS_INVALID, 1);
     }

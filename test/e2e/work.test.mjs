@@ -59,6 +59,12 @@ test('a schema that takes too long refuses an event, and a call of many', async 
   const refused = await heavy(100);
   assert.deepEqual([refused.status, refused.body.code], [413, 20413]);
   assert.match(refused.body.message, /schemas too much work; send fewer/);
+  const settings = (validate) => server.must('PATCH', `/v1/accounts/${server.account_id}`,
+    {settings: {validate}});
+  await settings('warn');
+  const warned = await heavy(100);
+  assert.deepEqual([warned.status, warned.body.accepted], [202, 100], warned.text);
+  await settings('reject');
 });
 
 test('a version whose data cannot be taken back within bounds is refused, and nothing is stuck', async () => {
