@@ -28,6 +28,9 @@
 #define TARGETS_MIN       64
 #define KEPT_BYTES_MAX    ((size_t)64 << 10)
 #define FREE_MAX          256
+/* What filters may take for all events of a call: some 70 ms at worst. Never too little for one
+ * event, so a call that is refused can be sent in parts. */
+#define FILTER_STEPS_CALL_MAX (4 * ROUTE_STEPS_MAX)
 
 /* One call. */
 struct ticket {
@@ -56,7 +59,8 @@ struct ingest {
     struct record_target *targets; /* owned, n_targets_max, of the event being encoded */
     const uint32_t **rules;
     size_t n_targets_max;
-    bool is_schema_fault; /* the first error of the present call is one of a schema */
+    bool is_schema_fault;  /* the first error of the present call is one of a schema */
+    uint32_t filter_steps; /* that the present call took */
     mr_buf answer;
     struct ticket *free;
     size_t n_free;
@@ -339,7 +343,7 @@ static mr_err fill_targets(struct ingest *ingest, uint32_t *ret_n) {
     return MR_OK;
 }
 
-/* Filters are fed only where the account has any. */
+/* Filters are fed only where the account has any. MR_E_LIMIT: the call takes them too long. */
 static mr_err match_event(struct ingest *ingest, const struct model_account *account,
                           const struct event *event, const struct event_resolution *resolution,
                           const struct event_place *place) {
@@ -367,7 +371,8 @@ static mr_err match_event(struct ingest *ingest, const struct model_account *acc
         mr_metric_add(ingest->api->metrics, MR_METRIC_FILTER_ERRORS,
                       ingest->routes.n_filter_errors);
     }
-    return MR_OK;
+    ingest->filter_steps += ingest->routes.n_steps;
+    return ingest->filter_steps > FILTER_STEPS_CALL_MAX ? MR_ERR(MR_E_LIMIT) : MR_OK;
 }
 
 static struct siphash_128 tag_of(const struct api *api, uint32_t account,
@@ -441,9 +446,12 @@ static mr_err judge_event(struct ingest *ingest, const struct model_account *acc
     }
     bool rejects = account->validate == MODEL_VALIDATE_REJECT;
     bool had_none = errors->found == 0;
-    bool is_valid;
-    MR_TRY(validate_event(&ingest->validator, snapshot_catalogue(ingest->api->snapshot), event,
-                          resolution, index, rejects ? errors : NULL, &is_valid));
+    bool is_valid = false;
+    mr_err err = validate_event(&ingest->validator, snapshot_catalogue(ingest->api->snapshot),
+                                event, resolution, index, rejects ? errors : NULL, &is_valid);
+    if (rejects || !mr_err_is(err, MR_E_LIMIT)) {
+        MR_TRY(err); /* an account that is only warned has what is not judged counted as invalid */
+    }
     if (!is_valid) {
         mr_metric_add(ingest->api->metrics, MR_METRIC_EVENTS_INVALID, 1);
     }
@@ -477,8 +485,12 @@ static mr_err encode_batch(struct ticket *ticket, struct event_batch *batch,
         if (!event_resolve(event, (uint32_t)i, &place, &batch->errors, &resolution)) {
             continue;
         }
-        MR_TRY(judge_event(ingest, account, event, (uint32_t)i, &resolution, &batch->errors,
-                           &keeps_contract));
+        mr_err err = judge_event(ingest, account, event, (uint32_t)i, &resolution, &batch->errors,
+                                 &keeps_contract);
+        if (mr_err_is(err, MR_E_LIMIT) && batch->errors.found > 0) {
+            break; /* refused already: what was found until here is told */
+        }
+        MR_TRY(err);
         if (!keeps_contract || batch->errors.found > 0) {
             continue; /* the call is refused: only what is wrong is of interest now */
         }
@@ -520,6 +532,8 @@ void ingest_on_body(struct ingest *ingest, struct http_exchange *ex, mr_str body
     struct ticket *ticket = ex->user;
     const struct api *api = ingest->api;
     ingest->is_schema_fault = false;
+    ingest->filter_steps = 0;
+    ingest->validator.n_steps = 0;
     const struct model_account *account = snapshot_account(api->snapshot, ticket->account);
     if (account == NULL) {
         refuse_call(ticket, 404, 20404, "the account is gone");
@@ -549,6 +563,13 @@ void ingest_on_body(struct ingest *ingest, struct http_exchange *ex, mr_str body
     mr_err err = encode_batch(ticket, &batch, account);
     if (mr_err_is(err, MR_E_INVALID)) {
         refuse_errors(ticket, &batch.errors);
+    } else if (mr_err_is(err, MR_E_LIMIT) && ingest->filter_steps > FILTER_STEPS_CALL_MAX) {
+        refuse_call(
+            ticket, 413, 20413,
+            "the call's events take the account's filters too much work; send fewer at once");
+    } else if (mr_err_is(err, MR_E_LIMIT) && ingest->validator.n_steps > VALIDATE_STEPS_CALL_MAX) {
+        refuse_call(ticket, 413, 20413,
+                    "the call's events take their schemas too much work; send fewer at once");
     } else if (mr_err_is(err, MR_E_LIMIT)) {
         refuse_call(ticket, 413, 20413, "the call is larger than the journal takes at once");
     } else if (mr_is_err(err)) {

@@ -21,6 +21,7 @@
 #define PAYLOADS_MAX     10U               /* matching events that are shown whole */
 #define PAYLOADS_BYTES   ((size_t)1 << 20) /* of them together */
 #define STEP_EVENTS      64U
+#define STEP_FILTER      ROUTE_STEPS_MAX /* filter steps: some 40 ms at worst */
 #define STEP_BYTES       ((size_t)4 << 20)
 #define EVENT_BYTES_SLOP ((size_t)64 << 10) /* what completing an envelope may add */
 #define LIST_BYTES_MAX   (API_ANSWER_MAX / 2 - 65536)
@@ -55,10 +56,12 @@ struct preview {
     struct filter_run *run;
     struct route_result routes;
     struct stored_search search;
-    mr_buf record; /* of the journal */
+    mr_buf record;            /* of the journal */
+    struct event_batch batch; /* the given events, in the parser */
     size_t n_evaluated;
-    bool is_found;   /* the stored events are known */
-    bool is_started; /* what the reader makes is there */
+    uint64_t n_filter_steps; /* in the present step of the task */
+    bool is_found;           /* the stored events are known */
+    bool is_started;         /* what the reader makes is there */
     /* what came out */
     mr_buf why; /* of the present event */
     mr_buf matches_json;
@@ -184,6 +187,7 @@ static mr_err evaluate(struct preview *preview, const struct event *event,
     MR_TRY(route_match(preview->index, &route, &preview->routes));
     preview->n_events++;
     preview->n_errors += preview->routes.n_filter_errors;
+    preview->n_filter_steps += preview->routes.n_steps;
     bool is_matched = preview->routes.n_targets > 0;
     if (is_matched && preview->draft.is_enabled) {
         add_match(preview, resolution->version, envelope);
@@ -214,18 +218,32 @@ static mr_err parse(struct preview *preview, const char *media, mr_str body,
     return event_parse(&preview->parser, (mr_fields){&field, 1}, body, ret_batch);
 }
 
+/* Whether the step has done what the thread may be held for. */
+static bool is_step_full(const struct preview *preview, size_t n, size_t bytes) {
+    return n >= STEP_EVENTS || bytes >= STEP_BYTES || preview->n_filter_steps >= STEP_FILTER;
+}
+
+static mr_err read_given(struct preview *preview) {
+    MR_TRY(parse(preview, "application/cloudevents-batch+json", preview->given, &preview->batch));
+    return preview->batch.errors.http_status != 0 ? refuse_event(preview, &preview->batch.errors)
+                                                  : MR_OK;
+}
+
 static mr_err evaluate_given(struct preview *preview) {
-    struct event_batch batch;
-    MR_TRY(parse(preview, "application/cloudevents-batch+json", preview->given, &batch));
-    if (batch.errors.http_status != 0) {
-        return refuse_event(preview, &batch.errors);
-    }
-    for (size_t i = 0; i < batch.len; i++) {
-        struct event_resolution resolution;
-        const struct event *event = &batch.ptr[i];
-        if (!event_resolve(event, (uint32_t)i, &preview->place, &batch.errors, &resolution)) {
-            return refuse_event(preview, &batch.errors);
+    struct event_batch *batch = &preview->batch;
+    size_t bytes = 0;
+    for (size_t n = 0; !is_step_full(preview, n, bytes); n++) {
+        if (preview->n_evaluated == batch->len) {
+            preview->is_done = true;
+            return MR_OK;
         }
+        struct event_resolution resolution;
+        size_t at = preview->n_evaluated++;
+        const struct event *event = &batch->ptr[at];
+        if (!event_resolve(event, (uint32_t)at, &preview->place, &batch->errors, &resolution)) {
+            return refuse_event(preview, &batch->errors);
+        }
+        bytes += event->content.len;
         MR_TRY(evaluate(preview, event, &resolution, event->content));
     }
     return MR_OK;
@@ -255,7 +273,7 @@ static mr_err evaluate_stored(struct preview *preview, mr_str body) {
 
 static mr_err evaluate_some(struct preview *preview) {
     size_t bytes = 0;
-    for (size_t i = 0; i < STEP_EVENTS && bytes < STEP_BYTES; i++) {
+    for (size_t n = 0; !is_step_full(preview, n, bytes); n++) {
         if (preview->n_evaluated == preview->search.n) {
             preview->is_done = true;
             return MR_OK;
@@ -326,6 +344,9 @@ static mr_err begin(struct preview *preview) {
     json_out_array(&preview->misses);
     MR_TRY(filter_run_new(&preview->run));
     MR_TRY(make_index(preview));
+    if (!mr_str_is_absent(preview->given)) {
+        return read_given(preview);
+    }
     return stored_search_init(&preview->search, preview->call->api->journal,
                               preview->call->account);
 }
@@ -334,8 +355,8 @@ static mr_err step(struct preview *preview) {
     if (!preview->is_started) {
         MR_TRY(begin(preview));
     }
+    preview->n_filter_steps = 0;
     if (!mr_str_is_absent(preview->given)) {
-        preview->is_done = true;
         return evaluate_given(preview);
     }
     return preview->is_found ? evaluate_some(preview)

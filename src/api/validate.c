@@ -59,6 +59,9 @@ mr_err validate_event(struct validator *validator, const struct catalogue *catal
     if (schema == NULL || schema->compiled == NULL) {
         return MR_OK;
     }
+    if (validator->n_steps > VALIDATE_STEPS_CALL_MAX) {
+        return MR_ERR(MR_E_LIMIT);
+    }
     MR_TRY(prepare(validator));
     json_value data;
     MR_TRY(data_of(validator, event, &data));
@@ -74,6 +77,7 @@ mr_err validate_event(struct validator *validator, const struct catalogue *catal
     size_t n = 0;
     *ret_valid = schema_validate(schema->compiled, data, validator->run,
                                  errors != NULL ? &found : NULL, errors != NULL ? &n : NULL);
+    validator->n_steps += schema_run_steps(validator->run);
     for (size_t i = 0; i < n; i++) {
         tell(&found[i], index, !json_is_absent(event->data_value), errors);
     }

@@ -13,6 +13,7 @@ enum filter_err {
 
 #define FILTER_PATTERN_BYTES_MAX ((size_t)16 << 10)
 #define FILTER_CESQL_BYTES_MAX   ((size_t)8 << 10)
+#define FILTER_STEPS_MAX         (1u << 20) /* of one evaluation; past it: an error, no match */
 
 /* Why and where a text was refused. */
 struct filter_fault {
@@ -52,6 +53,10 @@ void filter_run_free(struct filter_run *run);
  * *ret_error (may be NULL) is set. Bounded work; allocates nothing when warm. */
 bool filter_matches(const struct filter *filter, const struct filter_event *event,
                     struct filter_run *run, bool *ret_error);
+/* The same in at most *steps, which is lowered by what it took: for many filters that share what an
+ * event may cost. */
+bool filter_matches_within(const struct filter *filter, const struct filter_event *event,
+                           struct filter_run *run, uint32_t *steps, bool *ret_error);
 /* For people: appends JSON {"value":…,"type":"…","errors":[{"kind","message"}]} of a CESQL filter,
  * or for a pattern {"value":bool,"type":"Boolean","errors":[]}. type: String, Integer, Boolean;
  * both null where evaluating was given up. */

@@ -13,7 +13,7 @@
  *
  * Within a bucket filters are found by what they ask for (trie.h): of those with a key only the
  * ones whose value the event has, the others all; each that is found is evaluated once, however
- * many rules say the same.
+ * many rules say the same, and all of an event's evaluations draw on one budget of steps.
  *
  * What matches is some runs, each sorted by destination. Merging them gives each destination once,
  * with its rules in order, without a table, in n log(runs). The table is open addressing at half
@@ -447,10 +447,17 @@ static mr_err add_bucket(const struct route_index *index, const struct bucket *b
     MR_TRY(trie_find(&index->trie, bucket->root, event->content, &result->search));
     for (size_t i = 0; i < result->search.n_runs; i++) {
         const struct run *run = &index->runs[result->search.runs[i]];
+        uint32_t steps_left = ROUTE_STEPS_MAX - result->n_steps;
         bool failed = false;
-        if (filter_matches(run->filter->filter, event->content, event->run, &failed)) {
+        if (steps_left == 0) {
+            result->n_filter_errors += (uint32_t)(result->search.n_runs - i);
+            break;
+        }
+        if (filter_matches_within(run->filter->filter, event->content, event->run, &steps_left,
+                                  &failed)) {
             MR_TRY(add_slice(result, run->first, run->n));
         }
+        result->n_steps = ROUTE_STEPS_MAX - steps_left;
         result->n_filter_errors += failed ? 1 : 0;
     }
     return MR_OK;
@@ -526,6 +533,7 @@ mr_err route_match(const struct route_index *index, const struct route_event *ev
     result->n_targets = 0;
     result->n_rules = 0;
     result->n_filter_errors = 0;
+    result->n_steps = 0;
     result->n_slices = 0;
     result->n_entries = 0;
     MR_TRY(add_bucket(index, find_bucket(index, event->account, KEY_TYPE, event->type), event,

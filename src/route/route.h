@@ -76,6 +76,10 @@ struct route_target {
     uint32_t n_rules;
 };
 
+/* What the filters of all rules together may take for one event: those behind are no match, and
+ * counted as errors. So no set of rules makes one event hold up others for long. */
+#define ROUTE_STEPS_MAX (UINT32_C(4) << 20)
+
 /* Filled by route_match, re-used from event to event. Targets ascend by destination. */
 struct route_result {
     struct route_target *targets;
@@ -83,6 +87,7 @@ struct route_result {
     uint32_t *rules;
     size_t n_rules;
     uint32_t n_filter_errors; /* filters whose evaluation failed: no match */
+    uint32_t n_steps;         /* that filters took, ≤ ROUTE_STEPS_MAX */
     /* own */
     size_t cap_targets;
     size_t cap_rules;

@@ -25,11 +25,11 @@
 
 #define FAST_TEXT_MAX    256u
 #define FAST_MATCH_LIMIT 500u
-#define COUNTED_MIN      INT64_C(1000000) /* items looked at, for any text */
-#define COUNTED_PER_BYTE 16
+#define FAST_STEPS       24              /* what a start weighs, its code not in the cache */
+#define COUNTED_MIN      INT64_C(500000) /* items looked at, for any text */
+#define COUNTED_PER_BYTE 4
 #define HEAP_KIB_MAX     32768u
 #define SCAN_SHIFT       4 /* characters passed over that weigh as much as one item */
-#define STEP_SHIFT       3 /* items that weigh as much as one step of validation */
 
 struct pattern {
     pcre2_code *fast;
@@ -734,7 +734,7 @@ enum pattern_answer pattern_match(const struct pattern *pattern, struct pattern_
                                   mr_str text, int64_t *steps) {
     if (text.len <= FAST_TEXT_MAX) {
         int answer = match_fast(pattern, run, text);
-        *steps -= 4;
+        *steps -= FAST_STEPS;
         if (answer >= 0 || answer == PCRE2_ERROR_NOMATCH) {
             return answer >= 0 ? PATTERN_YES : PATTERN_NO;
         }
@@ -743,6 +743,6 @@ enum pattern_answer pattern_match(const struct pattern *pattern, struct pattern_
     run->left = allowed;
     run->last = 0;
     int answer = match_counted(pattern, run, text);
-    *steps -= (allowed - run->left) >> STEP_SHIFT;
+    *steps -= allowed - run->left; /* an item weighs as much as a step of validation */
     return answer >= 0 ? PATTERN_YES : answer == PCRE2_ERROR_NOMATCH ? PATTERN_NO : PATTERN_LIMIT;
 }

@@ -32,11 +32,12 @@ struct schema_run {
     mr_buf text;    /* one of them while it is made */
     struct unique_slot *slots;
     uint32_t n_slots;
-    int64_t steps;   /* left; below 0: no more */
-    uint32_t depth;  /* schemas inside one another */
-    uint32_t quiet;  /* questions inside one another that tell nothing */
-    bool collects;   /* errors are told */
-    bool is_limited; /* a bound was reached: all is false */
+    int64_t steps;    /* left; below 0: no more */
+    uint64_t n_steps; /* the validation took, both times */
+    uint32_t depth;   /* schemas inside one another */
+    uint32_t quiet;   /* questions inside one another that tell nothing */
+    bool collects;    /* errors are told */
+    bool is_limited;  /* a bound was reached: all is false */
     size_t n_errors;
     struct schema_error errors[SCHEMA_ERRORS_MAX];
 };

@@ -3,19 +3,20 @@
  * check() goes through a node's operations; those that apply schemas call it again. The steps that
  * led there stand in a chain on the stack, which costs next to nothing and is only read when an
  * error is told: its two pointers are made of it. The first run stops at the first thing wrong and
- * tells nothing; where errors are asked for, a second run collects them.
+ * tells nothing but a bound that was reached; where errors are asked for, a second run collects
+ * them.
  *
  * Schemas under not, if, contains, anyOf and oneOf are asked quietly; what is told of them is the
  * keyword itself. Work is counted; once there is none left, or a pattern gave up, all that follows
- * is false and `limited` says why, so that a `not` cannot turn it into true. */
+ * is false and `is_limited` says why, so that a `not` cannot turn it into true. */
 #include "schema/private.h"
 
 #include "base/mem.h"
 #include "json/pointer.h"
 #include "schema/run.h"
 
-#define STEPS_MIN       INT64_C(1000000)
-#define STEPS_PER_BYTE  64
+#define STEPS_MIN       INT64_C(500000)
+#define STEPS_PER_BYTE  8
 #define APPLIED_MAX     512u /* schemas inside one another, on the stack */
 #define UNIQUE_KEEP_MAX 4096u
 #define TOO_MANY_STEPS  "validation takes too many steps (steps_max)"
@@ -39,6 +40,7 @@ static bool run_limited(struct schema_run *r, const char *rule, json_value v, co
                         const char *message) {
     if (!r->is_limited) {
         r->is_limited = true;
+        r->collects = true; /* told at once: to run again would take as long */
         run_report(r, true, rule, v, up, "%s", message);
     }
     return false;
@@ -264,11 +266,16 @@ static const struct member *find_member(const struct schema *s, const struct mem
     }
 }
 
+static bool has_member(struct schema_run *r, json_value v, mr_str name) {
+    r->steps -= (int64_t)json_count(v);
+    return !json_is_absent(json_find(v, name));
+}
+
 static bool report_missing(struct schema_run *r, const struct member_shape *shape, json_value v,
                            const struct step *up) {
-    for (uint32_t i = 0; i <= shape->mask && run_goes_on(r); i++) {
+    for (uint32_t i = 0; i <= shape->mask && run_goes_on(r) && r->steps >= 0; i++) {
         const struct member *member = &r->schema->members.ptr[shape->first + i];
-        if (member->is_required && json_is_absent(json_find(v, member->name))) {
+        if (member->is_required && !has_member(r, v, member->name)) {
             run_report(r, false, "required", v, up, "the member %s is required",
                        run_name_text(r, member->name));
         }
@@ -284,9 +291,14 @@ static bool check_patterns(struct schema_run *r, const struct member_shape *shap
     for (uint32_t i = 0; i < shape->n_patterns; i++) {
         const uint32_t *pair = &r->schema->lists.ptr[shape->first_pattern + 2 * i];
         mr_str text;
+        if (r->steps < 0) {
+            return run_limited(r, "limit", json_peek_member(name), step, TOO_MANY_STEPS);
+        }
         if (!decode(r, name, &text)) {
             return false;
         }
+        r->steps -=
+            (int64_t)(text.len / 16); /* decoded anew: checking a member takes the scratch */
         enum pattern_answer answer =
             pattern_match(r->schema->patterns.ptr[pair[0]], r->patterns, text, &r->steps);
         step->keyword = "patternProperties";
@@ -370,11 +382,6 @@ static bool check_names(struct schema_run *r, const struct op *op, json_value v,
     return good;
 }
 
-static bool has_member(struct schema_run *r, json_value v, mr_str name) {
-    r->steps -= (int64_t)json_count(v);
-    return !json_is_absent(json_find(v, name));
-}
-
 static bool check_dependencies(struct schema_run *r, const struct op *op, json_value v,
                                const struct step *up) {
     bool good = true;
@@ -384,6 +391,9 @@ static bool check_dependencies(struct schema_run *r, const struct op *op, json_v
                             .keyword = "dependencies",
                             .schema_place = STEP_NAME,
                             .schema_name = &d->name};
+        if (r->steps < 0) {
+            return run_limited(r, "limit", v, up, TOO_MANY_STEPS);
+        }
         if (!has_member(r, v, d->name)) {
             continue;
         }
@@ -560,27 +570,36 @@ static bool check_node(struct schema_run *r, const struct node *node, json_value
 }
 
 static bool run_once(struct schema_run *r, json_value instance, bool collect) {
-    r->steps = STEPS_MIN + STEPS_PER_BYTE * (int64_t)json_peek_text(instance).len;
+    const int64_t steps = STEPS_MIN + STEPS_PER_BYTE * (int64_t)json_peek_text(instance).len;
+    r->steps = steps;
     r->depth = 0;
     r->quiet = 0;
     r->is_limited = false;
     r->collects = collect;
     r->n_errors = 0;
     bool good = check(r, r->schema->root, instance, NULL) && !r->is_limited;
+    r->n_steps += (uint64_t)(steps - r->steps);
     if (r->steps < 0 && !r->is_limited) {
         return run_limited(r, "limit", instance, NULL, TOO_MANY_STEPS);
     }
     return good;
 }
 
+uint64_t schema_run_steps(const struct schema_run *run) {
+    return run->n_steps;
+}
+
 bool schema_validate(const struct schema *schema, json_value instance, struct schema_run *run,
                      const struct schema_error **ret_errors, size_t *ret_n) {
     MR_ASSERT(!json_is_absent(instance));
     run->schema = schema;
+    run->n_steps = 0;
+    run_start_errors(run);
     bool good = run_once(run, instance, false);
     if (!good && ret_errors != NULL) {
-        run_start_errors(run);
-        (void)run_once(run, instance, true);
+        if (!run->is_limited) {
+            (void)run_once(run, instance, true);
+        }
         *ret_errors = run->errors;
         *ret_n = run->n_errors;
     }

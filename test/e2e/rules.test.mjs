@@ -199,6 +199,17 @@ describe('the preview', () => {
   const preview = (draft, events, to = server) => to.must('POST', '/v1/streaming-rules/preview',
     events === undefined ? {rule: draft} : {rule: draft, events});
 
+  test('of more given events than a reader takes in one step judges all, in order', async () => {
+    const to = await destination();
+    const draft = {name: 'r', destination_id: to.id, event_types: [{type: 'com.example.test'}],
+      filter: {pattern: {data: {n: [{numeric: ['<', 100]}]}}}};
+    const given = Array.from({length: 200}, (_, n) => event({}, {n}));
+    const answer = await preview(draft, given);
+    assert.deepEqual([answer.events, answer.matched, answer.not_matched], [200, 100, 100]);
+    assert.deepEqual(answer.matches.map((one) => one.id), given.slice(0, 100).map((one) => one.id));
+    assert.deepEqual(answer.misses.map((one) => one.id), given.slice(100).map((one) => one.id));
+  });
+
   test('of given events tells which match, and why not the others', async () => {
     const draft = {product_group: 'Connectivity', sampling: 1,
       event_types: [{type: 'com.example.test'}, {type: '*', schema_version: 1}],

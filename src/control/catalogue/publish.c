@@ -1,7 +1,7 @@
 /* Publishing schema versions.
  *
  *   body ─▶ document, examples ─▶ compiled? ─▶ each example valid? ─▶ compared with the version
- *   before, as the store has it in this transaction ─▶ row
+ *   before, as the store has it in this transaction ─▶ projected to each version? ─▶ row
  *
  * The number of a version is taken from the rows and not from the snapshot, which may be behind
  * while changes are waiting for it: of two calls at the same time the second one is judged against
@@ -283,6 +283,35 @@ static mr_err minified_equal(mr_str a, mr_str b, bool *ret_equal) {
     return err;
 }
 
+/* Can data be taken back to each version there is? The snapshot relies on it: once stored, a
+ * version that it could not be built with would hold up every change after it. */
+static mr_err judge_projections(struct control *control, const struct draft *draft,
+                                const struct present *present, struct refusal *ret_refusal) {
+    mr_arena arena;
+    mr_arena_init(&arena, 2 * SCHEMA_DOCUMENT_BYTES_MAX);
+    struct query query =
+        query_begin(&control->store, "SELECT version, document FROM schema_versions"
+                                     " WHERE schema = ?1 ORDER BY version DESC");
+    query_i64(&query, present->number);
+    mr_err err = MR_OK;
+    while (mr_is_ok(err) && query_row(&query)) {
+        struct schema_projection *projection = NULL;
+        mr_arena_reset(&arena);
+        err =
+            schema_projection_new(query_col_text(&query, 1, &arena), draft->document, &projection);
+        schema_projection_free(projection);
+        if (mr_err_is(err, MR_E_LIMIT)) {
+            err = refuse(ret_refusal, REFUSAL_SCHEMA_REFUSED,
+                         "document: its references are too entangled to take data back to version "
+                         "%lld (projection_steps_max).",
+                         (long long)query_col_i64(&query, 0));
+        }
+    }
+    mr_err ended = query_end(&query);
+    mr_arena_done(&arena);
+    return mr_is_err(err) ? err : ended;
+}
+
 /* present NULL: version 1. */
 static mr_err judge(struct control *control, const struct publish_call *call,
                     const struct draft *draft, const struct present *present,
@@ -296,6 +325,9 @@ static mr_err judge(struct control *control, const struct publish_call *call,
     view->breaking = MR_STR("[]");
     if (mr_is_ok(err) && present != NULL) {
         err = judge_change(call, draft, present, &view->breaking, ret_refusal);
+    }
+    if (mr_is_ok(err) && present != NULL) {
+        err = judge_projections(control, draft, present, ret_refusal);
     }
     return err;
 }

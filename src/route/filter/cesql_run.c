@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-#define LIKE_STEPS 4096u /* between two charges */
+#define LIKE_STEPS 64u /* between two charges */
 
 /* --- errors ------------------------------------------------------------------------------------*/
 
@@ -179,7 +179,7 @@ static bool takes_missing(struct filter_run *run, size_t n, enum value_type type
 
 static void push_attribute(struct filter_run *run, const struct insn *insn) {
     mr_str name = run->filter->texts[insn->slot];
-    const struct filter_attribute *attribute = machine_attribute(run->event, name);
+    const struct filter_attribute *attribute = machine_attribute(run, name);
     if (attribute == NULL) {
         struct value missing = boolean(false);
         missing.is_missing = true;
@@ -426,8 +426,7 @@ bool cesql_step(struct filter_run *run, const struct insn *insn) {
         push_attribute(run, insn);
         return true;
     case CESQL_EXISTS:
-        machine_push(
-            run, boolean(machine_attribute(run->event, run->filter->texts[insn->slot]) != NULL));
+        machine_push(run, boolean(machine_attribute(run, run->filter->texts[insn->slot]) != NULL));
         return true;
     case CESQL_NOT:
     case CESQL_NEGATE:

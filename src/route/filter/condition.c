@@ -2,7 +2,7 @@
  *
  * A wildcard is matched greedily: behind each star the earliest place where the text up to the next
  * star fits is taken; a later place could not help, since what follows may start anywhere behind.
- * So the work is at most length × pattern, and the caller counts it. */
+ * So the work is at most length × pattern; the caller counts it and says how much may be. */
 #include "route/filter/condition.h"
 
 /* Reads one element of a wildcard: true for a star; else *ret_c is the byte. Moves *at behind. */
@@ -16,14 +16,14 @@ static bool take_star(mr_str pattern, size_t *at, char *ret_c) {
     return c == '*';
 }
 
-static bool wildcard_matches(mr_str pattern, mr_str text, size_t *work) {
+static bool wildcard_matches(mr_str pattern, mr_str text, size_t work_max, size_t *work) {
     size_t at = 0;
     size_t next = 0;               /* of the pattern */
     size_t behind_star = SIZE_MAX; /* of the pattern, behind the last star */
     size_t tried = 0;              /* where the text behind that star was tried */
-    size_t steps = 0;
+    size_t steps = *work;
     bool matches = true;
-    while (matches && (at < text.len || next < pattern.len)) {
+    while (matches && steps <= work_max && (at < text.len || next < pattern.len)) {
         steps++;
         size_t from = next;
         char c = '\0';
@@ -43,8 +43,8 @@ static bool wildcard_matches(mr_str pattern, mr_str text, size_t *work) {
             matches = false;
         }
     }
-    *work += steps;
-    return matches;
+    *work = steps;
+    return matches && steps <= work_max;
 }
 
 bool condition_wildcard_is_valid(mr_str text, const char **ret_expected) {
@@ -116,7 +116,7 @@ static mr_str tail_of(mr_str text, size_t len) {
 }
 
 static bool string_satisfies(const struct condition *condition, const mr_str *texts, mr_str text,
-                             size_t *work) {
+                             size_t work_max, size_t *work) {
     bool ignore_case = (condition->flags & CONDITION_IGNORE_CASE) != 0;
     mr_str wanted = condition->text;
     switch ((enum condition_kind)condition->kind) {
@@ -131,7 +131,7 @@ static bool string_satisfies(const struct condition *condition, const mr_str *te
     case CONDITION_EXACT:
         return ignore_case ? mr_str_eq_nocase(text, wanted) : mr_str_eq(text, wanted);
     case CONDITION_WILDCARD:
-        return wildcard_matches(wanted, text, work);
+        return wildcard_matches(wanted, text, work_max, work);
     case CONDITION_CIDR:
         return is_in_network(condition, text);
     case CONDITION_STRINGS:
@@ -146,12 +146,12 @@ static bool string_satisfies(const struct condition *condition, const mr_str *te
 
 /* The scalar is there. */
 static bool satisfies(const struct condition *condition, const mr_str *texts,
-                      const struct scalar *scalar, size_t *work) {
+                      const struct scalar *scalar, size_t work_max, size_t *work) {
     if (condition->kind == CONDITION_EXACT && condition->type != scalar->kind) {
         return false;
     }
     if (scalar->kind == JSON_STRING) {
-        return string_satisfies(condition, texts, scalar->text, work);
+        return string_satisfies(condition, texts, scalar->text, work_max, work);
     }
     if (scalar->kind == JSON_NUMBER) {
         *work += scalar->number.digits.len / 16;
@@ -164,13 +164,13 @@ static bool satisfies(const struct condition *condition, const mr_str *texts,
 }
 
 bool condition_holds(const struct condition *condition, const mr_str *texts,
-                     const struct scalar *scalar, size_t *work) {
+                     const struct scalar *scalar, size_t work_max, size_t *work) {
     if (scalar->kind == JSON_ABSENT || condition->kind == CONDITION_ABSENT) {
         return scalar->kind == JSON_ABSENT && condition->kind == CONDITION_ABSENT;
     }
     if (condition->kind == CONDITION_EXISTS) {
         return true;
     }
-    bool is_met = satisfies(condition, texts, scalar, work);
+    bool is_met = satisfies(condition, texts, scalar, work_max, work);
     return is_met != ((condition->flags & CONDITION_NOT) != 0);
 }

@@ -62,9 +62,10 @@ struct condition {
 };
 
 /* Whether the scalar satisfies the condition, CONDITION_NOT minded; MORE is the caller's. `texts`
- * are the program's. *work is raised by the bytes looked at beyond a usual few. */
+ * are the program's. *work is raised by the bytes looked at beyond a usual few; what would raise it
+ * past work_max is given up, with *work past it: not satisfied. */
 bool condition_holds(const struct condition *condition, const mr_str *texts,
-                     const struct scalar *scalar, size_t *work);
+                     const struct scalar *scalar, size_t work_max, size_t *work);
 /* Checks a wildcard's escapes and stars; false with what was expected. */
 bool condition_wildcard_is_valid(mr_str text, const char **ret_expected);
 /* An address of either family, IPv4 mapped into IPv6; false: it is none. */

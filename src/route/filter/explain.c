@@ -77,7 +77,7 @@ static uint32_t n_kept(const struct filter_run *run) {
 mr_err filter_explain(const struct filter *filter, const struct filter_event *event,
                       struct filter_run *run, mr_buf *out) {
     json_out writer;
-    bool matches = machine_run(filter, event, run);
+    bool matches = machine_run(filter, event, run, FILTER_STEPS_MAX);
     struct value verdict = {.type = VALUE_BOOLEAN, .boolean = matches};
     json_out_init(&writer, out);
     json_out_object(&writer);
@@ -131,14 +131,14 @@ static mr_err show_attribute(const struct filter_attribute *attribute, mr_buf *o
     return err;
 }
 
-static mr_err why_not_pattern(const struct filter_run *run, mr_buf *out) {
+static mr_err why_not_pattern(struct filter_run *run, mr_buf *out) {
     MR_ASSERT(run->failed_at < run->filter->n_code);
     const struct insn *insn = &run->filter->code[run->failed_at];
     const mr_str *texts = run->filter->texts;
     mr_str name = texts[insn->slot];
     MR_TRY(mr_buf_printf(out, "at %.*s the event has ", MR_FMT(texts[insn->pointer])));
     if (insn->op == OP_ATTRIBUTE_IS) {
-        MR_TRY(show_attribute(machine_attribute(run->event, name), out));
+        MR_TRY(show_attribute(machine_attribute(run, name), out));
     } else if (json_is_absent(run->failed_value)) {
         MR_TRY(mr_buf_str(out, MR_STR("nothing")));
     } else {
@@ -163,7 +163,7 @@ static mr_err why_not_value(const struct value *value, mr_buf *out) {
 
 mr_err filter_why_not(const struct filter *filter, const struct filter_event *event,
                       struct filter_run *run, mr_buf *out) {
-    if (machine_run(filter, event, run)) {
+    if (machine_run(filter, event, run, FILTER_STEPS_MAX)) {
         return mr_buf_str(out, MR_STR("the event matches"));
     }
     if (run->n_errors > 0) {

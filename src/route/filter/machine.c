@@ -10,6 +10,7 @@
 #include "base/mem.h"
 
 #define DECODED_BYTES_MAX ((size_t)16 << 20)
+#define BYTES_PER_STEP    4 /* that are decoded */
 
 mr_err filter_run_new(struct filter_run **ret_run) {
     struct filter_run *run = MR_NEW(struct filter_run);
@@ -57,7 +58,11 @@ char *machine_text(struct filter_run *run, size_t len) {
     return text;
 }
 
-const struct filter_attribute *machine_attribute(const struct filter_event *event, mr_str name) {
+const struct filter_attribute *machine_attribute(struct filter_run *run, mr_str name) {
+    const struct filter_event *event = run->event;
+    if (!machine_charge(run, event->n_attributes / 8)) {
+        return NULL;
+    }
     for (size_t i = 0; i < event->n_attributes; i++) {
         if (mr_str_eq(event->attributes[i].name, name)) {
             return &event->attributes[i];
@@ -89,9 +94,14 @@ static struct scalar scalar_of_attribute(const struct filter_attribute *attribut
     return scalar;
 }
 
-/* An object is absent as a scalar. False: no memory, noted. */
+/* An object is absent as a scalar. False: no memory or no steps left, noted. */
 static bool scalar_of(struct filter_run *run, json_value value, struct scalar *ret_scalar) {
     struct scalar scalar = {.kind = json_kind_of(value)};
+    bool is_read =
+        scalar.kind == JSON_NUMBER || (scalar.kind == JSON_STRING && !json_string_is_plain(value));
+    if (is_read && !machine_charge(run, json_raw(value).len / BYTES_PER_STEP)) {
+        return false;
+    }
     if (scalar.kind == JSON_OBJECT) {
         scalar.kind = JSON_ABSENT;
     } else if (scalar.kind == JSON_NUMBER) {
@@ -116,13 +126,15 @@ static bool scalar_of(struct filter_run *run, json_value value, struct scalar *r
 static bool any_holds(struct filter_run *run, const struct insn *insn,
                       const struct scalar *scalar) {
     const struct condition *conditions = run->filter->conditions + insn->first;
+    const size_t work_max = run->steps_left;
     size_t work = insn->n;
     bool holds = false;
-    for (uint32_t i = 0; i < insn->n && !holds; i++) {
-        holds = condition_holds(&conditions[i], run->filter->texts, scalar, &work);
+    for (uint32_t i = 0; i < insn->n && !holds && work <= work_max; i++) {
+        holds = condition_holds(&conditions[i], run->filter->texts, scalar, work_max, &work);
         while ((conditions[i].flags & CONDITION_MORE) != 0) {
             i++;
-            holds = holds && condition_holds(&conditions[i], run->filter->texts, scalar, &work);
+            holds = holds &&
+                    condition_holds(&conditions[i], run->filter->texts, scalar, work_max, &work);
         }
     }
     return machine_charge(run, work) && holds;
@@ -278,7 +290,7 @@ static bool step_pattern(struct filter_run *run, const struct insn *insn) {
     }
     MR_ASSERT(insn->op == OP_ATTRIBUTE_IS);
     mr_str name = run->filter->texts[insn->slot];
-    struct scalar scalar = scalar_of_attribute(machine_attribute(run->event, name));
+    struct scalar scalar = scalar_of_attribute(machine_attribute(run, name));
     run->failed_value = JSON_NONE;
     return any_holds(run, insn, &scalar);
 }
@@ -311,12 +323,13 @@ static void step_control(struct filter_run *run, const struct insn *insn) {
 }
 
 static void start(const struct filter *filter, const struct filter_event *event,
-                  struct filter_run *run) {
+                  struct filter_run *run, uint32_t steps) {
     run->n_runs++;
     run->filter = filter;
     run->event = event;
     run->at = 0;
-    run->steps_left = MACHINE_STEPS_MAX;
+    run->n_steps_max = steps < FILTER_STEPS_MAX ? steps : FILTER_STEPS_MAX;
+    run->steps_left = run->n_steps_max;
     run->n_frames = 0;
     run->n_iters = 0;
     run->failed_at = UINT32_MAX;
@@ -329,8 +342,8 @@ static void start(const struct filter *filter, const struct filter_event *event,
 }
 
 bool machine_run(const struct filter *filter, const struct filter_event *event,
-                 struct filter_run *run) {
-    start(filter, event, run);
+                 struct filter_run *run, uint32_t steps) {
+    start(filter, event, run, steps);
     while (machine_charge(run, 1)) {
         MR_ASSERT(run->at < filter->n_code);
         const struct insn *insn = &filter->code[run->at++];
@@ -357,7 +370,14 @@ bool machine_run(const struct filter *filter, const struct filter_event *event,
 
 bool filter_matches(const struct filter *filter, const struct filter_event *event,
                     struct filter_run *run, bool *ret_error) {
-    bool matches = machine_run(filter, event, run);
+    uint32_t steps = FILTER_STEPS_MAX;
+    return filter_matches_within(filter, event, run, &steps, ret_error);
+}
+
+bool filter_matches_within(const struct filter *filter, const struct filter_event *event,
+                           struct filter_run *run, uint32_t *steps, bool *ret_error) {
+    bool matches = machine_run(filter, event, run, *steps);
+    *steps -= run->n_steps_max - run->steps_left;
     if (ret_error != NULL) {
         *ret_error = run->n_errors > 0 || (filter->form == FORM_CESQL && !matches &&
                                            run->stack[0].type != VALUE_BOOLEAN);

@@ -136,7 +136,6 @@ mr_err program_finish(struct program *program, const struct filter_key *key,
 
 /* --- evaluation --------------------------------------------------------------------------------*/
 
-#define MACHINE_STEPS_MAX (1u << 20)        /* of one evaluation; past it: an error, no match */
 #define MACHINE_STACK_MAX 256u              /* values; a compiler refuses what needs more */
 #define MACHINE_DEPTH_MAX 64u               /* objects of a pattern inside one another */
 #define MACHINE_ARENA_MAX ((size_t)1 << 20) /* bytes of texts made while evaluating */
@@ -163,7 +162,8 @@ struct frame {
 struct filter_run {
     const struct filter *filter; /* of the present evaluation */
     const struct filter_event *event;
-    uint32_t at; /* instruction */
+    uint32_t at;          /* instruction */
+    uint32_t n_steps_max; /* what the evaluation began with */
     uint32_t steps_left;
     /* patterns */
     struct frame frames[MACHINE_DEPTH_MAX];
@@ -183,12 +183,13 @@ struct filter_run {
     uint32_t n_errors; /* may exceed MACHINE_ERRORS_MAX: counted, not kept */
 };
 
-/* Runs; what it came to is left in the run. True where a pattern matched, or the result (now
- * run->stack[0], n_stack 1) is the boolean true without errors. */
+/* Runs, in so many steps at most (and FILTER_STEPS_MAX); what it came to is left in the run. True
+ * where a pattern matched, or the result (now run->stack[0], n_stack 1) is the boolean true without
+ * errors. */
 bool machine_run(const struct filter *filter, const struct filter_event *event,
-                 struct filter_run *run);
-/* An attribute by name, or NULL. */
-const struct filter_attribute *machine_attribute(const struct filter_event *event, mr_str name);
+                 struct filter_run *run, uint32_t steps);
+/* An attribute by name, or NULL; also where the budget does not last, which is noted. */
+const struct filter_attribute *machine_attribute(struct filter_run *run, mr_str name);
 /* Notes an error; the message is kept as it is (program, arena or literal). */
 void machine_error(struct filter_run *run, enum machine_error_kind kind, mr_str message);
 /* Room for a text that the evaluation makes; NULL (and an error noted) past MACHINE_ARENA_MAX. */

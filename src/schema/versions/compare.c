@@ -257,13 +257,25 @@ static json_value find_member(struct compare *c, const struct compare_closure *c
     return found;
 }
 
+/* Where several branches declare the member, that of the same branch: versions seldom move them. */
+static json_value find_counterpart(struct compare *c, const struct compare_closure *closure,
+                                   uint32_t branch, const char *keyword, json_value name) {
+    json_value found = JSON_NONE;
+    if (branch < closure->n) {
+        json_value object = json_find(closure->at[branch], mr_str_c(keyword));
+        (void)compare_spend(c, 1 + json_count(object) / 16);
+        found = member_of(object, name);
+    }
+    return json_is_absent(found) ? find_member(c, closure, keyword, name) : found;
+}
+
 /* Members (or patterns) that the older declares and the newer no longer does. */
 static void compare_removed(struct compare *c, const struct compare_closure *older,
                             const struct compare_closure *newer, const char *keyword) {
     for (uint32_t i = 0; i < older->n; i++) {
         json_value names = json_find(older->at[i], mr_str_c(keyword));
         for (json_iter it = json_iter_of(names); it.is_object && json_next(&it);) {
-            json_value now = find_member(c, newer, keyword, it.name);
+            json_value now = find_counterpart(c, newer, i, keyword, it.name);
             if (json_kind_of(it.value) == JSON_FALSE) {
                 continue;
             }

@@ -7,7 +7,8 @@
 
 #include "base/mem.h"
 
-#define STATES_MAX (1u << 20)
+#define STATES_MAX   (1u << 14)
+#define SCHEMA_STEPS 16 /* what looking for a schema's branches weighs */
 
 mr_err project_spend(struct project_build *b, uint64_t steps) {
     if (steps > b->steps) {
@@ -95,6 +96,7 @@ static mr_err set_close(struct project_build *b, uint32_t side) {
     static const char *const single[] = {"if", "then", "else"};
     for (uint32_t i = 0; i < b->sets[side].n; i++) {
         json_value schema = b->sets[side].at[i];
+        MR_TRY(project_spend(b, SCHEMA_STEPS + json_count(schema)));
         for (size_t k = 0; k < sizeof branches / sizeof branches[0]; k++) {
             MR_TRY(add_branches(b, side, json_find(schema, mr_str_c(branches[k]))));
         }

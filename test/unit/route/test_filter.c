@@ -209,6 +209,43 @@ static void too_much_work_is_an_error_and_no_match(void **state) {
     fixture_done(&fixture);
 }
 
+/* 8 KiB of one letter over 200 KiB of it: 1.6 billion comparisons, were they made. */
+static void one_wildcard_is_given_up_at_the_limit(void **state) {
+    (void)state;
+    static char pattern[8194];
+    static char text[200000];
+    size_t work = 0;
+    memset(pattern, 'a', sizeof pattern);
+    memset(text, 'a', sizeof text);
+    pattern[0] = '*';
+    pattern[sizeof pattern - 1] = 'b';
+    const struct condition condition = {.kind = CONDITION_WILDCARD,
+                                        .type = JSON_STRING,
+                                        .text = mr_str_of(pattern, sizeof pattern)};
+    const struct scalar scalar = {.kind = JSON_STRING, .text = mr_str_of(text, sizeof text)};
+    assert_false(condition_holds(&condition, NULL, &scalar, 1000, &work));
+    assert_int_equal(work, 1001);
+}
+
+static void evaluations_draw_on_the_steps_they_are_given(void **state) {
+    (void)state;
+    struct fixture fixture;
+    struct filter *filter = pattern_of("{\"data\":{\"a\":[\"\\u0078\"],\"b\":[1]}}");
+    uint32_t steps = 100;
+    bool error = true;
+    fixture_init(&fixture);
+    fixture_event(&fixture, "{\"data\":{\"a\":\"x\",\"b\":1}}");
+    assert_true(filter_matches_within(filter, &fixture.event, fixture.run, &steps, &error));
+    assert_false(error);
+    assert_in_range(steps, 80, 98);
+    steps = 3;
+    assert_false(filter_matches_within(filter, &fixture.event, fixture.run, &steps, &error));
+    assert_true(error);
+    assert_int_equal(steps, 0);
+    filter_free(filter);
+    fixture_done(&fixture);
+}
+
 #define EVERYTHING                                                                                 \
     "{\"id\":[\"i\",\"j\"],\"data\":{\"s\":[{\"wildcard\":\"a*\"},{\"anything-but\":[1,2]}],"      \
     "\"$or\":[{\"n\":[{\"numeric\":[\">\",1,\"<\",3]}]},{\"c\":[{\"cidr\":\"::/8\"}]}]}}"
@@ -274,6 +311,8 @@ int main(void) {
         cmocka_unit_test(people_are_told_why_not),
         cmocka_unit_test(a_pattern_explains_itself_as_a_boolean),
         cmocka_unit_test(too_much_work_is_an_error_and_no_match),
+        cmocka_unit_test(one_wildcard_is_given_up_at_the_limit),
+        cmocka_unit_test(evaluations_draw_on_the_steps_they_are_given),
         cmocka_unit_test(a_warm_run_allocates_nothing),
         cmocka_unit_test(every_failed_allocation_is_told),
         cmocka_unit_test(a_string_without_memory_is_an_error_and_no_match),

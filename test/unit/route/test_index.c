@@ -267,6 +267,46 @@ static void filters_of_other_values_are_not_evaluated(void **state) {
     filter_run_free(run);
 }
 
+/* Each takes more than a 200th of what an event has. */
+static void all_filters_of_an_event_share_one_budget(void **state) {
+    (void)state;
+    static char subject[2000];
+    struct route_rule rules[N_RULES];
+    struct route_result result;
+    struct filter_run *run;
+    struct route_index *index;
+    struct probe probe;
+    char wanted[64];
+    memset(subject, 'a', sizeof subject - 1);
+    memset(wanted, 'a', sizeof wanted);
+    for (uint32_t i = 0; i < N_RULES; i++) {
+        char json[160];
+        snprintf(json, sizeof json, "{\"cesql\":\"subject LIKE '%%%.*sb%u%%'\"}", 60, wanted, i);
+        rules[i] = rule_of(2 * i + 2, filter_of(json));
+    }
+    assert_ok(filter_run_new(&run));
+    route_result_init(&result);
+    probe_init(&probe, NULL, subject, NULL);
+    assert_ok(route_index_new(rules, N_RULES, &index));
+    const struct route_event event = {
+        .account = 1, .type = MR_STR("t"), .content = &probe.content, .run = run};
+    assert_ok(route_match(index, &event, &result));
+    assert_int_equal(result.n_targets, 0);
+    assert_int_equal(result.n_steps, ROUTE_STEPS_MAX);
+    assert_in_range(result.n_filter_errors, 1, N_RULES - 1);
+    /* The next event has the whole again. */
+    probe.attributes[1].text = MR_STR("a");
+    assert_ok(route_match(index, &event, &result));
+    assert_int_equal(result.n_filter_errors, 0);
+    json_tape_done(&probe.tape);
+    route_index_free(index);
+    for (size_t i = 0; i < N_RULES; i++) {
+        route_filter_unref(rules[i].filter);
+    }
+    route_result_done(&result);
+    filter_run_free(run);
+}
+
 static void without_memory_it_says_so_and_leaks_nothing(void **state) {
     (void)state;
     struct route_filter *filter = filter_of("{\"pattern\":{\"data\":{\"a\":[\"x\",\"y\",7]}}}");
@@ -390,6 +430,7 @@ int main(void) {
         cmocka_unit_test(an_index_finds_what_each_filter_matches),
         cmocka_unit_test(a_filter_that_rules_share_is_evaluated_once),
         cmocka_unit_test(filters_of_other_values_are_not_evaluated),
+        cmocka_unit_test(all_filters_of_an_event_share_one_budget),
         cmocka_unit_test(without_memory_it_says_so_and_leaks_nothing),
         cmocka_unit_test(other_forms_are_no_filter),
         cmocka_unit_test(content_is_the_event_complete),

@@ -158,6 +158,11 @@ static const struct row fine[] = {
      "{\"oneOf\":[{\"type\":\"null\"},{\"minimum\":1}]}", ""},
     {"{\"type\":\"string\"}", "{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"null\"}]}", ""},
     {P("\"a\":{\"minimum\":1}"), "{\"allOf\":[" P("\"a\":{\"minimum\":1}") "]}", ""},
+    {"{\"allOf\":[{\"properties\":{\"o\":{\"properties\":{\"x\":{}}}}},{\"properties\":{\"o\":{"
+     "\"properties\":{\"y\":{}}}}}]}",
+     "{\"allOf\":[{\"properties\":{\"o\":{\"properties\":{\"x\":{}}}}},{\"properties\":{\"o\":{"
+     "\"properties\":{\"y\":{},\"z\":{}}}}}]}",
+     ""},
     {"{\"allOf\":[{\"pattern\":\"a\"},{\"pattern\":\"b\"}]}",
      "{\"allOf\":[{\"pattern\":\"b\"},{\"pattern\":\"a\"}]}", ""},
     {D("a", "\"a\":" P("\"x\":{}")), D("b", "\"b\":" P("\"x\":{}")), ""},

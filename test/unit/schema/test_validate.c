@@ -395,6 +395,61 @@ static void validation_of_too_many_steps_is_an_error(void **state) {
     schema_free(schema);
 }
 
+/* {"before0":value,…}: n members. */
+static void add_members(mr_buf *out, const char *before, size_t n, const char *value) {
+    assert_true(mr_is_ok(mr_buf_byte(out, '{')));
+    for (size_t i = 0; i < n; i++) {
+        assert_true(
+            mr_is_ok(mr_buf_printf(out, "%s\"%s%zu\":%s", i == 0 ? "" : ",", before, i, value)));
+    }
+    assert_true(mr_is_ok(mr_buf_byte(out, '}')));
+}
+
+/* One object whose members are held against all that one keyword lists. */
+static void the_bound_holds_within_one_object(void **state) {
+    (void)state;
+    static const struct {
+        const char *keyword;
+        const char *name;
+        size_t n;
+        const char *value;
+    } rows[] = {
+        {"patternProperties", "x.*y", 2000, "true"},
+        {"dependencies", "z", 1000, "[\"z2\"]"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct schema *schema;
+        struct schema_run *run;
+        struct schema_fault fault;
+        json_tape tape;
+        const struct schema_error *errors;
+        size_t n = 0;
+        mr_buf document;
+        mr_buf instance;
+        mr_buf_init(&document, (size_t)1 << 20);
+        mr_buf_init(&instance, (size_t)1 << 20);
+        assert_true(mr_is_ok(mr_buf_printf(&document, "{\"%s\":", rows[i].keyword)));
+        add_members(&document, rows[i].name, rows[i].n, rows[i].value);
+        assert_true(mr_is_ok(mr_buf_byte(&document, '}')));
+        add_members(&instance, "z", 20000, "1");
+        assert_true(mr_is_ok(schema_compile(mr_buf_view(&document), NULL, &schema, NULL, &fault)));
+        assert_true(mr_is_ok(schema_run_new(&run)));
+        json_tape_init(&tape, JSON_DEPTH_DEFAULT);
+        assert_true(mr_is_ok(json_tape_read(&tape, mr_buf_view(&instance), NULL)));
+        assert_false(schema_validate(schema, json_root(&tape), run, &errors, &n));
+        assert_true(n >= 1);
+        assert_string_equal(errors[n - 1].rule, "limit");
+        /* 500,000 and 8 for each byte, in each of two runs. */
+        assert_true(schema_run_steps(run) > 500000);
+        assert_true(schema_run_steps(run) < 2 * (500000 + 8 * instance.len) + 100000);
+        json_tape_done(&tape);
+        schema_run_free(run);
+        schema_free(schema);
+        mr_buf_done(&document);
+        mr_buf_done(&instance);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(types_and_values),
@@ -407,6 +462,7 @@ int main(void) {
         cmocka_unit_test(errors_name_both_paths_and_the_rule),
         cmocka_unit_test(patterns_that_take_too_long_are_errors),
         cmocka_unit_test(validation_of_too_many_steps_is_an_error),
+        cmocka_unit_test(the_bound_holds_within_one_object),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
