@@ -1,10 +1,8 @@
 /* The process itself. See process.h. */
 #include "os/process.h"
 
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -26,13 +24,4 @@ char *const *os_environment(void) {
 
 const char *os_environment_get(const char *name) {
     return getenv(name);
-}
-
-void os_process_huge_pages(void *memory, size_t bytes) {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t from = ((uintptr_t)memory + page - 1) / page * page;
-    uintptr_t to = ((uintptr_t)memory + bytes) / page * page;
-    if (to > from) {
-        (void)madvise((char *)memory + (from - (uintptr_t)memory), to - from, MADV_HUGEPAGE);
-    }
 }

@@ -4,17 +4,11 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
-
 /* No core dumps, no debugger of another process: memory holds secrets. Best effort. */
 void os_process_protect(void);
 /* Ends the process this moment: no handlers, no waiting for threads, which may be anywhere. What
  * was printed is flushed. For endings that must not be clean. */
 _Noreturn void os_process_end_now(int code);
-/* A hint: this memory is large and read here and there; the system may back it with huge pages,
- * which saves most of the walks through page tables. Best effort; any memory of ours, any length.
- */
-void os_process_huge_pages(void *memory, size_t bytes);
 /* The environment: NAME=value, ended by NULL. */
 char *const *os_environment(void);
 /* Value of a variable, NULL where it is not set. Before threads that might change it. */
