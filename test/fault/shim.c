@@ -37,7 +37,7 @@ enum word {
     SYNC_FAILURES = 5,  /* calls that failed with EIO */
     SYNC_DELAY_US = 6,  /* wish: each sync takes this much longer */
     SYNC_SKIP = 7,      /* wish: 1: a sync does nothing and says it did */
-    SYNC_LATE = 8,      /* wish: 1: a sync says it did at once, and does it 20 ms later */
+    SYNC_LATE = 8,      /* wish: 1: a sync says it did at once, and does it 300 ms later */
     SYNC_UNDER_WAY = 9, /* monotonic times at which syncs began that have not returned; 0: free */
     SYNC_UNDER_WAY_END = 17,
     WORDS = 17
@@ -102,7 +102,7 @@ struct late_sync {
 
 static void *sync_late(void *arg) {
     struct late_sync *late = arg;
-    struct timespec delay = {.tv_nsec = 20000000};
+    struct timespec delay = {.tv_nsec = 300000000};
     nanosleep(&delay, NULL);
     late->real(late->fd);
     free(late);

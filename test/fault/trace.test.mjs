@@ -67,13 +67,16 @@ test('every_202_follows_a_sync_that_covers_its_events', async () => {
   assert.ok(calls(trace).some(({name}) => name === 'fdatasync'));
 });
 
-for (const [mutation, what] of [['syncSkip', 'the_sync_is_taken_out'],
-  ['syncLate', 'the_answer_goes_before_the_sync']]) {
+// A late sync covers what happens to be written meanwhile, so how many answers it leaves uncovered
+// is a matter of the machine's pace; one is a breach.
+for (const [mutation, what, least] of [
+  ['syncSkip', 'the_sync_is_taken_out', (ids) => 2 * ids.length],
+  ['syncLate', 'the_answer_goes_before_the_sync', () => 1]]) {
   test(`the_same_judge_is_red_when_${what}`, async () => {
     const {trace, ids} = await record(mutation);
     const {judged, faults} = judge(trace, ids);
     assert.equal(judged, 2 * ids.length);
-    assert.ok(faults.length > ids.length / 2, `${faults.length} faults`);
+    assert.ok(faults.length >= least(ids), `${faults.length} faults`);
     assert.ok(faults.every((text) => text.endsWith('without a sync that covers it')));
   });
 }
