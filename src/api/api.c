@@ -222,6 +222,7 @@ static struct api_call *call_new(struct api *api, struct http_exchange *ex) {
     mr_buf_init(&call->members, API_ANSWER_MAX);
     mr_buf_init(&call->stored, API_ANSWER_MAX);
     api_request_id_make(api, ex, call->request_id);
+    os_addr_format_ip(&ex->peer, call->address);
     ex->user = call;
     api->calls++;
     return call;
@@ -298,11 +299,13 @@ static bool check_rights(struct api_call *call) {
     case API_ALLOWED:
         break;
     }
-    call->account = caller.account->object.number;
+    call->home = caller.account->object.number;
+    call->account = call->home;
     call->client = caller.client->object.number;
     call->scopes = caller.claims->scopes;
+    call->caller_id = mr_arena_str(&call->arena, mr_str_c(caller.client->object.id));
     call->account_id = mr_arena_str(&call->arena, mr_str_c(caller.account->object.id));
-    if (mr_str_is_absent(call->account_id)) {
+    if (mr_str_is_absent(call->account_id) || mr_str_is_absent(call->caller_id)) {
         api_refuse_memory(call);
         return false;
     }
@@ -483,14 +486,28 @@ static void job_done(struct control_job *job) {
     api_call_release(call);
 }
 
+struct control_actor api_actor(const struct api_call *call) {
+    return (struct control_actor){
+        .kind = call->client != 0 ? CONTROL_ACTOR_CLIENT
+                : call->user != 0 ? CONTROL_ACTOR_USER
+                                  : CONTROL_ACTOR_NOBODY,
+        .account = call->home,
+        .id = call->caller_id,
+        .address = mr_str_c(call->address),
+        .request_id = mr_str_c(call->request_id),
+    };
+}
+
 void api_submit(struct api_call *call,
                 mr_err (*work)(struct control *control, struct api_call *call),
                 void (*after)(struct api_call *call)) {
     call->work = work;
     call->after = after;
     call->now = loop_wall(call->api->loop);
-    call->job = (struct control_job){
-        .run = run_job, .done = job_done, .reply_to = loop_mailbox(call->api->loop)};
+    call->job = (struct control_job){.run = run_job,
+                                     .done = job_done,
+                                     .reply_to = loop_mailbox(call->api->loop),
+                                     .actor = api_actor(call)};
     api_call_hold(call);
     control_submit(call->api->control, &call->job);
 }

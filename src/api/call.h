@@ -38,11 +38,16 @@ struct api_call {
     mr_str if_match;
     mr_str idempotency_key;
     char request_id[API_REQUEST_ID_MAX + 1];
-    /* the caller */
-    uint32_t account;
-    uint32_t client;
-    mr_str account_id;
+    /* the caller: one of client and user, whose own account is `home` */
+    uint32_t home;
+    uint32_t client; /* 0: none */
+    uint32_t user;   /* 0: none */
+    mr_str caller_id;
+    char address[OS_ADDR_TEXT_SIZE]; /* of the peer */
     struct auth_scopes scopes;
+    /* the account that the call is about: `home`, or the descendant that it names */
+    uint32_t account;
+    mr_str account_id;
     /* the answer */
     int status;
     mr_buf out;
@@ -57,7 +62,7 @@ struct api_call {
     mr_wall now; /* of the submission */
     mr_err (*work)(struct control *control, struct api_call *call);
     void (*after)(struct api_call *call); /* NULL: answer with status and out */
-    void *user;                           /* the handler's, in arena */
+    void *ask;                            /* the handler's, in arena */
 };
 
 /* What an Idempotency-Key does on a route (idempotency.c). Every POST with a token has a rule but
@@ -96,6 +101,9 @@ void api_call_release(struct api_call *call);
 void api_submit(struct api_call *call,
                 mr_err (*work)(struct control *control, struct api_call *call),
                 void (*after)(struct api_call *call));
+
+/* Who acts in a job of this call, for the audit log; valid as long as the call. */
+struct control_actor api_actor(const struct api_call *call);
 
 /* idempotency.c. The rule of the call's route, API_KEY_IGNORED where it came without a key. */
 enum api_key_rule api_key_rule(const struct api_call *call);

@@ -177,7 +177,7 @@ static mr_err publish_call_of(struct api_call *call, struct publish_call *out) {
     for (size_t i = 0; i < api->n_aliases; i++) {
         bases[i + 1] = api->aliases[i];
     }
-    const mr_str *name = call->user;
+    const mr_str *name = call->ask;
     *out = (struct publish_call){.account = call->account,
                                  .name = name == NULL ? MR_STR_NONE : *name,
                                  .body = call->body,
@@ -228,7 +228,7 @@ static bool keep_name(struct api_call *call) {
         api_refuse_memory(call);
         return false;
     }
-    call->user = name;
+    call->ask = name;
     return take_name(call, name);
 }
 
@@ -344,7 +344,7 @@ void api_event_types_create(struct api_call *call) {
 
 static mr_err patch_type(struct control *control, struct api_call *call) {
     struct catalogue_type view;
-    const mr_str *name = call->user;
+    const mr_str *name = call->ask;
     MR_TRY(event_types_patch(control, call->account, *name, call->body,
                              control_etag_parse(call->if_match), &call->arena, &view,
                              &call->job.refusal));

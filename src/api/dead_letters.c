@@ -37,7 +37,7 @@ static struct letters_ask *ask_new(struct api_call *call, size_t n_max) {
         api_refuse_memory(call);
         return NULL;
     }
-    call->user = ask;
+    call->ask = ask;
     ask->query = (struct keeper_query){.reply = loop_mailbox(call->api->loop),
                                        .user = call,
                                        .letters = ask->letters,
@@ -133,7 +133,7 @@ static void write_letter(const struct letters_ask *ask, size_t i, json_out *o) {
 }
 
 static mr_err write_answer(struct api_call *call) {
-    const struct letters_ask *ask = call->user;
+    const struct letters_ask *ask = call->ask;
     json_out o;
     json_out_init(&o, &call->out);
     if (!ask->is_list) {
@@ -158,7 +158,7 @@ static mr_err write_answer(struct api_call *call) {
 
 /* Control thread: ids for the numbers that letters and records hold. */
 static mr_err read_ids(struct control *control, struct api_call *call) {
-    struct letters_ask *ask = call->user;
+    struct letters_ask *ask = call->ask;
     for (size_t i = 0; i < ask->query.n_letters; i++) {
         MR_TRY(destinations_id_of(control, ask->letters[i].destination, &call->arena,
                                   &ask->destination_ids[i], &call->job.refusal));
@@ -189,13 +189,13 @@ static mr_err read_ids(struct control *control, struct api_call *call) {
 
 /* Control thread. on_ids has the payloads to free, so it must come also after a failure. */
 static mr_err find_ids(struct control *control, struct api_call *call) {
-    struct letters_ask *ask = call->user;
+    struct letters_ask *ask = call->ask;
     ask->ids_err = read_ids(control, call);
     return MR_OK;
 }
 
 static void on_ids(struct api_call *call) {
-    struct letters_ask *ask = call->user;
+    struct letters_ask *ask = call->ask;
     if (mr_is_err(ask->ids_err) && call->job.refusal.status != 0) {
         api_refuse_with(call, &call->job.refusal);
     } else if (mr_is_err(ask->ids_err) || mr_is_err(write_answer(call))) {
@@ -208,7 +208,7 @@ static void on_ids(struct api_call *call) {
 
 static void on_loaded(struct payload_load *load) {
     struct api_call *call = load->user;
-    struct letters_ask *ask = call->user;
+    struct letters_ask *ask = call->ask;
     if (call->ex == NULL) {
         mr_buf_done(&ask->load.bytes);
     } else {
@@ -220,7 +220,7 @@ static void on_loaded(struct payload_load *load) {
 static void on_letters(struct mail *mail) {
     struct keeper_query *query = (struct keeper_query *)(void *)mail;
     struct api_call *call = query->user;
-    struct letters_ask *ask = call->user;
+    struct letters_ask *ask = call->ask;
     size_t n = query->n_letters;
     if (mr_is_err(query->result)) {
         if (mr_err_is(query->result, MR_E_NOT_FOUND)) {

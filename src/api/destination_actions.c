@@ -74,7 +74,7 @@ static void keep_test(struct api *api, uint32_t number, bool ok, mr_str summary)
 
 static void on_tested(void *ctx, bool ok, mr_str json, mr_str summary) {
     struct api_call *call = ctx;
-    const uint32_t *number = call->user;
+    const uint32_t *number = call->ask;
     keep_test(call->api, *number, ok, summary);
     if (json.len == 0 || mr_is_err(mr_buf_str(&call->out, json))) {
         api_refuse_memory(call);
@@ -136,7 +136,7 @@ void api_destination_test(struct api_call *call) {
         return;
     }
     *number = destination->object.number;
-    call->user = number;
+    call->ask = number;
     const struct test_spec spec = {.env = api->sink,
                                    .loop = api->loop,
                                    .destination =

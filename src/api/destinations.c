@@ -29,7 +29,7 @@ static struct destination_ask *ask_new(struct api_call *call) {
     if (ask == NULL) {
         api_refuse_memory(call);
     }
-    call->user = ask;
+    call->ask = ask;
     return ask;
 }
 
@@ -61,7 +61,7 @@ static void write_gap(const struct destination_ask *ask, json_out *o) {
 }
 
 static mr_err write_answer(struct api_call *call) {
-    struct destination_ask *ask = call->user;
+    struct destination_ask *ask = call->ask;
     json_out o;
     json_out_init(&o, &call->out);
     json_out_object(&o);
@@ -101,7 +101,7 @@ static void on_counters(struct mail *mail) {
 
 /* After the store's job: asks the keeper for counters, then answers. */
 static void ask_counters(struct api_call *call) {
-    struct destination_ask *ask = call->user;
+    struct destination_ask *ask = call->ask;
     ask->numbers = mr_arena_calloc(&call->arena, ask->n + 1, sizeof *ask->numbers);
     ask->rows = mr_arena_calloc(&call->arena, ask->n + 1, sizeof *ask->rows);
     if (ask->numbers == NULL || ask->rows == NULL) {
@@ -125,7 +125,7 @@ static void ask_counters(struct api_call *call) {
 /* ---- the store's part ---- */
 
 static mr_err list(struct control *control, struct api_call *call) {
-    struct destination_ask *ask = call->user;
+    struct destination_ask *ask = call->ask;
     return destinations_list(control, call->account, ask->status, ask->kind, ask->page,
                              &call->arena, &ask->views, &ask->n, &ask->count, &call->job.refusal);
 }
@@ -150,7 +150,7 @@ void api_destinations_list(struct api_call *call) {
 
 /* One view in the call's arena. */
 static struct destination_view *view_new(struct api_call *call) {
-    struct destination_ask *ask = call->user;
+    struct destination_ask *ask = call->ask;
     ask->views = mr_arena_calloc(&call->arena, 1, sizeof *ask->views);
     ask->n = 1;
     return ask->views;
@@ -197,7 +197,7 @@ void api_destination_get(struct api_call *call) {
 }
 
 static mr_err patch(struct control *control, struct api_call *call) {
-    struct destination_ask *ask = call->user;
+    struct destination_ask *ask = call->ask;
     struct destination_view *view = view_new(call);
     if (view == NULL) {
         return MR_ERR(MR_E_NOMEM);

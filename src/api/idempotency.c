@@ -16,8 +16,10 @@
 #include "api/call.h"
 
 static struct idempotency_call key_of(const struct api_call *call) {
+    /* Users and clients are numbered apart; no client reaches the upper half. */
+    uint32_t caller = call->client != 0 ? call->client : UINT32_C(0x80000000) | call->user;
     return (struct idempotency_call){.account = call->account,
-                                     .client = call->client,
+                                     .client = caller,
                                      .route = call->path,
                                      .key = call->idempotency_key,
                                      .request_body = call->body};

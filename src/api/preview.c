@@ -451,7 +451,7 @@ static void on_step(struct payload_task *task) {
 }
 
 static void start(struct api_call *call) {
-    struct preview *preview = call->user;
+    struct preview *preview = call->ask;
     struct api *api = call->api;
     if (api->previews >= PREVIEWS_MAX) {
         api_refuse(call, 429, 20429, "%u previews are running already; try again", PREVIEWS_MAX);
@@ -476,7 +476,7 @@ static void start(struct api_call *call) {
 
 /* Control thread. */
 static mr_err judge(struct control *control, struct api_call *call) {
-    struct preview *preview = call->user;
+    struct preview *preview = call->ask;
     MR_TRY(rules_draft(control, call->account, call->body, &call->arena, &preview->draft,
                        &call->job.refusal));
     preview->given = preview->draft.events;
@@ -499,7 +499,7 @@ void api_rules_preview(struct api_call *call) {
         return;
     }
     preview->call = call;
-    call->user = preview;
+    call->ask = preview;
     call->status = 200;
     api_submit(call, judge, start);
 }

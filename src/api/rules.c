@@ -19,7 +19,7 @@ struct rules_ask {
 };
 
 static mr_err list(struct control *control, struct api_call *call) {
-    const struct rules_ask *ask = call->user;
+    const struct rules_ask *ask = call->ask;
     struct rule_view *rows;
     size_t n;
     uint64_t count;
@@ -61,7 +61,7 @@ void api_rules_list(struct api_call *call) {
     ask->status = values[0];
     ask->destination_id = values[1];
     if (api_page_take(call, values[2], values[3], &ask->page)) {
-        call->user = ask;
+        call->ask = ask;
         api_submit(call, list, NULL);
     }
 }

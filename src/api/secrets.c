@@ -92,12 +92,12 @@ static struct secret_ask *ask_new(struct api_call *call) {
     if (ask == NULL) {
         api_refuse_memory(call);
     }
-    call->user = ask;
+    call->ask = ask;
     return ask;
 }
 
 static mr_err list(struct control *control, struct api_call *call) {
-    const struct secret_ask *ask = call->user;
+    const struct secret_ask *ask = call->ask;
     struct secret_view *rows;
     size_t n;
     uint64_t count;
@@ -120,7 +120,7 @@ void api_secrets_list(struct api_call *call) {
 }
 
 static mr_err create(struct control *control, struct api_call *call) {
-    const struct secret_ask *ask = call->user;
+    const struct secret_ask *ask = call->ask;
     struct secret_view view;
     MR_TRY(
         secrets_create(control, call->account, ask->name, &call->arena, &view, &call->job.refusal));
@@ -142,7 +142,7 @@ void api_secrets_create(struct api_call *call) {
 }
 
 static mr_err patch(struct control *control, struct api_call *call) {
-    const struct secret_ask *ask = call->user;
+    const struct secret_ask *ask = call->ask;
     struct secret_view view;
     MR_TRY(secrets_patch(control, call->account, call->params[0], ask->name, ask->status,
                          control_etag_parse(call->if_match), &call->arena, &view,

@@ -39,7 +39,7 @@ static void refuse_token(struct api_call *call, int status, const char *error,
 }
 
 static mr_err issue(struct control *control, struct api_call *call) {
-    struct token_ask *ask = call->user;
+    struct token_ask *ask = call->ask;
     struct client_token token;
     MR_TRY(clients_issue_token(control, ask->client_id, ask->client_secret, call->now, &call->arena,
                                &token, &call->job.refusal));
@@ -48,7 +48,7 @@ static mr_err issue(struct control *control, struct api_call *call) {
 
 static void token_done(struct control_job *job) {
     struct api_call *call = MR_CONTAINER(job, struct api_call, job);
-    struct token_ask *ask = call->user;
+    struct token_ask *ask = call->ask;
     crypto_wipe((void *)(uintptr_t)ask->client_secret.ptr, ask->client_secret.len);
     if (mr_is_ok(job->err)) {
         mr_metric_add(call->api->metrics, MR_METRIC_TOKENS_ISSUED, 1);
@@ -102,10 +102,12 @@ void api_token(struct api_call *call) {
         return;
     }
     *ask = (struct token_ask){values[1], values[2]};
-    call->user = ask;
+    call->ask = ask;
     call->now = loop_wall(call->api->loop);
-    call->job = (struct control_job){
-        .run = run_token, .done = token_done, .reply_to = loop_mailbox(call->api->loop)};
+    call->job = (struct control_job){.run = run_token,
+                                     .done = token_done,
+                                     .reply_to = loop_mailbox(call->api->loop),
+                                     .actor = api_actor(call)};
     api_call_hold(call);
     control_submit(call->api->control, &call->job);
 }

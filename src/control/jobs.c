@@ -79,10 +79,12 @@ static void refuse_stopping(struct control_job *job) {
 /* True where the job committed something that workers must see. */
 static bool execute(struct control *control, struct control_job *job) {
     size_t before = control->committed;
+    control->actor = job->actor;
     job->err = change_begin(control, &job->refusal);
     if (mr_is_ok(job->err)) {
         job->err = change_end(control, job->run(control, job), &job->refusal);
     }
+    control->actor = (struct control_actor){.kind = CONTROL_ACTOR_SYSTEM};
     return control->committed > before;
 }
 

@@ -11,6 +11,7 @@
 #ifndef MR_CONTROL_JOBS_H
 #define MR_CONTROL_JOBS_H
 
+#include "control/audit.h"
 #include "control/control.h"
 #include "loop/mailbox.h"
 
@@ -24,11 +25,12 @@ struct control_job {
      * exactly once. The job is the caller's again. */
     void (*done)(struct control_job *job);
     struct mailbox *reply_to;
-    mr_err err;               /* at done: what run returned, or CONTROL_E_REFUSED with 20503 where
-                               * the commit failed */
-    struct refusal refusal;   /* filled where err is set: run passes &job->refusal on */
-    struct control *control;  /* private */
-    struct control_job *next; /* private */
+    struct control_actor actor; /* for the audit log; zeroed: the program itself */
+    mr_err err;                 /* at done: what run returned, or CONTROL_E_REFUSED with 20503 where
+                                 * the commit failed */
+    struct refusal refusal;     /* filled where err is set: run passes &job->refusal on */
+    struct control *control;    /* private */
+    struct control_job *next;   /* private */
 };
 
 /* Any thread; never blocks, never fails. After control_stop it is answered with 20503. */

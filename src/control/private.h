@@ -3,6 +3,7 @@
 #ifndef MR_CONTROL_PRIVATE_H
 #define MR_CONTROL_PRIVATE_H
 
+#include "control/audit.h"
 #include "control/rules/filters.h"
 #include "control/jobs.h"
 #include "control/store.h"
@@ -42,6 +43,7 @@ struct control {
     struct changes pending;    /* the tail of the open transaction included */
     size_t committed;          /* of pending: what a commit has made so */
     struct filter_pool filters;
+    struct control_actor actor; /* of the job that runs; the program itself between jobs */
 
     /* jobs.c */
     struct mailbox mailbox; /* any thread */

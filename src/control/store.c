@@ -108,8 +108,70 @@ static const char schema_2[] =
     " CHECK(status IN ('available','deprecated','restricted','discontinued')),"
     " version INTEGER NOT NULL, updated_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
 
+/* Format 3: a tree of accounts, users with their passwords, sessions and links, and the audit log.
+ *
+ * What proves who somebody is lies here as a hash (passwords: argon2id; the rest has 128 bits of
+ * chance or more: SHA-256 or HMAC) or sealed. A session's id is the start of its cookie's hash, so
+ * that the cookie cannot be made from the row. The audit log's rows can only be added. */
+static const char schema_3[] =
+    "ALTER TABLE accounts ADD COLUMN description TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE accounts ADD COLUMN second_factor INTEGER NOT NULL DEFAULT 0"
+    " CHECK(second_factor IN (0, 1));" /* 0: whoever wants it; 1: everybody */
+    "CREATE INDEX accounts_of_parent ON accounts(parent, number);"
+    "CREATE TABLE account_platforms("
+    " account INTEGER NOT NULL REFERENCES accounts(number), platform TEXT NOT NULL,"
+    " legacy_account_id TEXT NOT NULL, PRIMARY KEY(account, platform)) STRICT, WITHOUT ROWID;"
+    "ALTER TABLE clients ADD COLUMN updated_ms INTEGER;"
+    "CREATE INDEX clients_of_account ON clients(account, number);"
+    "ALTER TABLE users ADD COLUMN name TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE users ADD COLUMN products TEXT;" /* JSON array; NULL: all */
+    "ALTER TABLE users ADD COLUMN password TEXT;" /* argon2id's own form; NULL: none yet */
+    "ALTER TABLE users ADD COLUMN password_ms INTEGER;"
+    "ALTER TABLE users ADD COLUMN totp_sealed BLOB;"
+    "ALTER TABLE users ADD COLUMN totp_confirmed INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE users ADD COLUMN totp_step INTEGER NOT NULL DEFAULT 0;" /* last one used */
+    "ALTER TABLE users ADD COLUMN generation INTEGER NOT NULL DEFAULT 1;"
+    "ALTER TABLE users ADD COLUMN version INTEGER NOT NULL DEFAULT 1;"
+    "ALTER TABLE users ADD COLUMN updated_ms INTEGER;"
+    "ALTER TABLE users ADD COLUMN signed_in_ms INTEGER;"
+    "CREATE INDEX users_by_email ON users(email);"
+    "CREATE UNIQUE INDEX users_one_owner ON users(account) WHERE role = 'owner';"
+    "CREATE TABLE recovery_codes("
+    " user INTEGER NOT NULL REFERENCES users(number) ON DELETE CASCADE, code_hash BLOB NOT NULL,"
+    " PRIMARY KEY(user, code_hash)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE sessions("
+    " number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
+    " user INTEGER NOT NULL REFERENCES users(number) ON DELETE CASCADE,"
+    " created_ms INTEGER NOT NULL, seen_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL,"
+    " address TEXT NOT NULL, agent TEXT NOT NULL) STRICT;"
+    "CREATE INDEX sessions_of_user ON sessions(user, number);"
+    "CREATE INDEX sessions_by_expiry ON sessions(expires_ms);"
+    "CREATE TABLE links("
+    " token_hash BLOB PRIMARY KEY, kind TEXT NOT NULL"
+    " CHECK(kind IN ('setup','invite','reset','portal')),"
+    " account INTEGER REFERENCES accounts(number),"
+    " user INTEGER REFERENCES users(number) ON DELETE CASCADE, created_ms INTEGER NOT NULL,"
+    " expires_ms INTEGER NOT NULL, made_by TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX links_of_user ON links(user);"
+    "CREATE INDEX links_by_expiry ON links(expires_ms);"
+    "CREATE TABLE mails("
+    " number INTEGER PRIMARY KEY, recipient TEXT NOT NULL, text_sealed BLOB NOT NULL,"
+    " attempts INTEGER NOT NULL, next_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL,"
+    " created_ms INTEGER NOT NULL) STRICT;"
+    "DROP TABLE audit;" /* nothing ever wrote to it */
+    "CREATE TABLE audit("
+    " number INTEGER PRIMARY KEY, account INTEGER NOT NULL, actor_kind TEXT NOT NULL,"
+    " actor TEXT NOT NULL, action TEXT NOT NULL, object TEXT NOT NULL, detail TEXT NOT NULL,"
+    " at_ms INTEGER NOT NULL, address TEXT NOT NULL, request_id TEXT NOT NULL,"
+    " hash BLOB NOT NULL) STRICT;"
+    "CREATE INDEX audit_of_account ON audit(account, number);"
+    "CREATE TRIGGER audit_rows_stay BEFORE DELETE ON audit BEGIN"
+    " SELECT RAISE(ABORT, 'the audit log is only added to'); END;"
+    "CREATE TRIGGER audit_rows_never_change BEFORE UPDATE ON audit BEGIN"
+    " SELECT RAISE(ABORT, 'the audit log is only added to'); END;";
+
 /* steps[n] leads from format n to n + 1. */
-static const char *const steps[STORE_FORMAT] = {schema_1, schema_2};
+static const char *const steps[STORE_FORMAT] = {schema_1, schema_2, schema_3};
 
 static mr_err map_error(int rc) {
     switch (rc & 0xff) {

@@ -10,8 +10,8 @@
 
 #include <sqlite3.h>
 
-#define STORE_STATEMENTS_MAX 128
-#define STORE_FORMAT         2 /* user_version of the database: the number of steps in store.c */
+#define STORE_STATEMENTS_MAX 384
+#define STORE_FORMAT         3 /* user_version of the database: the number of steps in store.c */
 
 struct store_statement {
     const char *sql; /* the literal's address is its name */

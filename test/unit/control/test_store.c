@@ -139,10 +139,29 @@ static void a_newer_format_is_refused(void **state) {
     fixture_done(&f);
 }
 
-/* A folder as format 1 left it: the tables that came later are gone. */
+/* A folder as format 1 left it: what came later is gone. */
 static void make_format_1(struct fixture *f) {
     control_close(f->control);
     f->control = NULL;
+    exec(f, "DROP TABLE account_platforms; DROP TABLE recovery_codes; DROP TABLE sessions;"
+            " DROP TABLE links; DROP TABLE mails; DROP TABLE audit;"
+            " DROP INDEX accounts_of_parent; DROP INDEX clients_of_account;"
+            " DROP INDEX users_by_email; DROP INDEX users_one_owner;"
+            " ALTER TABLE accounts DROP COLUMN description;"
+            " ALTER TABLE accounts DROP COLUMN second_factor;"
+            " ALTER TABLE clients DROP COLUMN updated_ms;"
+            " ALTER TABLE users DROP COLUMN name; ALTER TABLE users DROP COLUMN products;"
+            " ALTER TABLE users DROP COLUMN password; ALTER TABLE users DROP COLUMN password_ms;"
+            " ALTER TABLE users DROP COLUMN totp_sealed;"
+            " ALTER TABLE users DROP COLUMN totp_confirmed;"
+            " ALTER TABLE users DROP COLUMN totp_step; ALTER TABLE users DROP COLUMN generation;"
+            " ALTER TABLE users DROP COLUMN version; ALTER TABLE users DROP COLUMN updated_ms;"
+            " ALTER TABLE users DROP COLUMN signed_in_ms;"
+            " CREATE TABLE audit("
+            " number INTEGER PRIMARY KEY, account INTEGER NOT NULL, actor TEXT NOT NULL,"
+            " action TEXT NOT NULL, object TEXT NOT NULL, at_ms INTEGER NOT NULL,"
+            " origin TEXT NOT NULL) STRICT;"
+            " PRAGMA user_version=2;");
     exec(f, "DROP TABLE schema_versions; DROP TABLE schemas; DROP TABLE event_types;"
             " DROP TABLE shipped_types; ALTER TABLE rules DROP COLUMN filter;"
             " PRAGMA user_version=1;");
@@ -195,8 +214,9 @@ static void an_older_folder_is_upgraded_and_keeps_what_it_has(void **state) {
     snapshot_unref(snapshot);
     control_close(f.control);
     f.control = NULL;
-    assert_int_equal(count_of(&f, "PRAGMA user_version"), 2);
+    assert_int_equal(count_of(&f, "PRAGMA user_version"), 3);
     assert_int_equal(count_of(&f, "SELECT count(*) FROM schema_versions"), 0);
+    assert_int_equal(count_of(&f, "SELECT count(*) FROM users WHERE generation = 1"), 1);
     fixture_done(&f);
 }
 

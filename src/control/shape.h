@@ -1,0 +1,77 @@
+/* What the body of a call may hold, as a table: the one place that the validator, /openapi.json and
+ * the reference read, so that they cannot disagree. A chapter of control/ describes each of its
+ * bodies once, judges a call's body with shape_check, then reads the values with the functions
+ * below, which cannot meet a wrong one any more. What a table cannot say (an address that is
+ * refused, members that exclude each other) the chapter judges itself, after it. */
+#ifndef MR_CONTROL_SHAPE_H
+#define MR_CONTROL_SHAPE_H
+
+#include "base/arena.h"
+#include "control/body.h"
+
+enum shape_kind {
+    SHAPE_TEXT = 0, /* one line of min to max bytes, UTF-8, no control characters */
+    SHAPE_LINES,    /* the same, lines may break */
+    SHAPE_NUMBER,   /* a whole number from min to max */
+    SHAPE_BOOL,
+    SHAPE_ENUM,   /* one of names */
+    SHAPE_OBJECT, /* any object of at most max bytes, minified */
+    SHAPE_INNER,  /* an object of the shape `inner` */
+    SHAPE_TEXTS,  /* an array of min to max texts of 1 to 512 bytes, or of names where given */
+    SHAPE_INNERS, /* an array of min to max objects of the shape `inner` */
+    SHAPE_OWN,    /* judged by the chapter; `schema` says it to others */
+};
+
+enum shape_flag {
+    SHAPE_NEEDED = 1,      /* on create: 20002 where it is absent (or null, unless nullable) */
+    SHAPE_NULLABLE = 2,    /* null is a value of its own; else null is as if absent */
+    SHAPE_CREATE_ONLY = 4, /* a change may not hold it: 20001 */
+    SHAPE_CHANGE_ONLY = 8, /* a create may not hold it: 20001 */
+    SHAPE_SECRET = 16,     /* never shown, logged or echoed in a message */
+};
+
+struct shape;
+struct shape_member {
+    const char *name;
+    enum shape_kind kind;
+    uint8_t flags; /* of enum shape_flag */
+    uint32_t min;
+    uint32_t max;
+    const char *const *names; /* SHAPE_ENUM, SHAPE_TEXTS */
+    size_t n_names;
+    const struct shape *inner;
+    const char *schema; /* of SHAPE_OWN: JSON Schema (2020-12), one line; else NULL */
+    const char *what;   /* for people: one line, no full stop */
+};
+
+struct shape {
+    const char *name; /* in /openapi.json: "ClientCreate" */
+    const struct shape_member *members;
+    size_t n;
+};
+
+enum shape_use { SHAPE_CREATE = 0, SHAPE_CHANGE };
+
+/* Judges object against shape: 20001 naming every unknown member with its path, 20002 naming the
+ * first that is missing, place->wrong for a wrong value. Inner shapes are judged as for create
+ * where they stand in an array, else as `use`. */
+mr_err shape_check(json_value object, const struct shape *shape, enum shape_use use,
+                   const struct body_place *place, struct refusal *ret_refusal);
+/* body_read and shape_check of its root at once, with wrong values as 20400. The tape is
+ * initialised here; done by the caller, also after an error. */
+mr_err shape_read(json_tape *tape, mr_str text, const struct shape *shape, enum shape_use use,
+                  struct refusal *ret_refusal);
+
+/* Values of a judged object. Absent or null leaves *out as it is. */
+/* MR_E_NOMEM. */
+mr_err shape_text(json_value object, const char *name, mr_arena *arena, mr_str *out);
+void shape_number(json_value object, const char *name, uint32_t *out);
+void shape_bool(json_value object, const char *name, bool *out);
+/* Index of a SHAPE_ENUM member among its names. */
+void shape_enum(json_value object, const struct shape *shape, const char *name, uint32_t *out);
+/* The member itself: absent where it is absent or null. */
+json_value shape_value(json_value object, const char *name);
+bool shape_has(json_value object, const char *name);     /* there, null included */
+bool shape_is_null(json_value object, const char *name); /* there, as null */
+
+#endif
