@@ -24,8 +24,11 @@ static mr_err get(struct control *control, struct api_call *call) {
     return answer_account(call, &view);
 }
 
+const struct api_doc api_doc_ACCOUNT_GET = {
+    .summary = "Read an account", .flags = API_DOC_ETAG, .status = 200, .answer = &account_answer};
+
 void api_account_get(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0) && is_own(call)) {
+    if (api_query_take(call, NULL) && is_own(call)) {
         api_submit(call, get, NULL);
     }
 }
@@ -37,8 +40,16 @@ static mr_err patch(struct control *control, struct api_call *call) {
     return answer_account(call, &view);
 }
 
+const struct api_doc api_doc_ACCOUNT_PATCH = {.summary = "Change an account",
+                                              .media = API_MEDIA_JSON | API_MEDIA_MERGE,
+                                              .body = &account_shape,
+                                              .use = SHAPE_CHANGE,
+                                              .flags = API_DOC_ETAG,
+                                              .status = 200,
+                                              .answer = &account_answer};
+
 void api_account_patch(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0) && is_own(call)) {
+    if (api_require_json(call) && api_query_take(call, NULL) && is_own(call)) {
         api_submit(call, patch, NULL);
     }
 }

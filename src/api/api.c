@@ -62,6 +62,8 @@ const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
     [AUTH_ROUTE_TAIL] = {0, api_tail, API_KEY_IGNORED},
     [AUTH_ROUTE_PING] = {0, api_ping, API_KEY_IGNORED},
     [AUTH_ROUTE_SCHEMA_GET] = {0, api_schema_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_OPENAPI] = {0, api_openapi, API_KEY_IGNORED},
+    [AUTH_ROUTE_ERROR_INDEX] = {0, api_error_index, API_KEY_IGNORED},
     [AUTH_ROUTE_ERROR_PAGE] = {0, api_error_page_get, API_KEY_IGNORED},
     [AUTH_ROUTE_HEALTHZ] = {0, api_healthz, API_KEY_IGNORED},
     [AUTH_ROUTE_READYZ] = {0, api_readyz, API_KEY_IGNORED},
@@ -523,6 +525,7 @@ mr_err api_init(struct api *api, struct snapshot *snapshot) {
         api->cache = NULL;
         return err;
     }
+    mr_buf_init(&api->openapi, API_OPENAPI_MAX);
     api->snapshot = snapshot_ref(snapshot);
     return MR_OK;
 }
@@ -531,6 +534,7 @@ void api_done(struct api *api) {
     ingest_free(api->ingest);
     auth_cache_free(api->cache);
     snapshot_unref(api->snapshot);
+    mr_buf_done(&api->openapi);
     api->ingest = NULL;
     api->cache = NULL;
     api->snapshot = NULL;

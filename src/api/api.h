@@ -60,6 +60,7 @@ struct api {
     struct snapshot *snapshot; /* a reference */
     struct auth_cache *cache;
     struct ingest *ingest;
+    mr_buf openapi; /* the document, made when it is first asked for */
     uint64_t request_serial;
     uint32_t calls;    /* alive */
     uint32_t previews; /* running */

@@ -1,6 +1,7 @@
 /* Commands that need no server: sign, verify, json check, check-address, reference. */
 #include "cli/cli.h"
 
+#include "api/docs.h"
 #include "api/errors.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -264,23 +265,6 @@ static mr_err commands_reference(mr_buf *out) {
     MR_TRY(mr_buf_printf(out, "## %s\n\n%s.\n\n    millrace %s\n\n", name, summary, usage));
     CLI_COMMANDS(COMMAND_ROW)
 #undef COMMAND_ROW
-    return MR_OK;
-}
-
-static mr_err api_reference(mr_buf *out) {
-    static const char *const accesses[] = {[AUTH_NO_ACCESS] = "",
-                                           [AUTH_READ] = "Read",
-                                           [AUTH_WRITE] = "Write",
-                                           [AUTH_MODIFY] = "Modify",
-                                           [AUTH_DELETE] = "Delete"};
-    MR_TRY(mr_buf_printf(out, "| method | path | scope | access |\n|---|---|---|---|\n"));
-    for (int i = 0; i < AUTH_ROUTE_COUNT; i++) {
-        const struct auth_route_info *info = auth_route_info((enum auth_route)i);
-        mr_str scope =
-            info->resource == AUTH_RES_NONE ? MR_STR("none") : auth_resource_name(info->resource);
-        MR_TRY(mr_buf_printf(out, "| %.*s | `%.*s` | %.*s | %s |\n", MR_FMT(info->method),
-                             MR_FMT(info->path), MR_FMT(scope), accesses[info->access]));
-    }
     return MR_OK;
 }
 

@@ -2,13 +2,38 @@
  * workers read two of them for every event. */
 #include "control/accounts.h"
 
-#include "control/body.h"
 #include "control/private.h"
 #include "json/write.h"
 #include "os/clock.h"
 
+#define EVENTS_PER_SECOND_MAX 100000000
+
 static const char *const validate_names[] = {"reject", "warn", "off"};
 static const char *const unknown_names[] = {"accept", "refuse"};
+
+static const struct shape_member settings_members[] = {
+    {"validate", SHAPE_ENUM, 0, .names = validate_names, .n_names = 3,
+     .what = "What becomes of events whose data breaks their schema"},
+    {"unknown_types", SHAPE_ENUM, 0, .names = unknown_names, .n_names = 2,
+     .what = "What becomes of events of types that the catalogue lacks"},
+    {"events_per_second", SHAPE_NUMBER, 0, 0, EVENTS_PER_SECOND_MAX,
+     .what = "Events a second at most, 0: no bound; null: as the installation has it"},
+};
+static const struct shape settings_shape = {"AccountSettings", settings_members,
+                                            sizeof settings_members / sizeof settings_members[0]};
+static const struct shape_member members[] = {
+    {"friendly_name", SHAPE_TEXT, 0, 1, 255, .what = "For people"},
+    {"settings", SHAPE_INNER, 0, .inner = &settings_shape},
+};
+const struct shape account_shape = {"Account", members, sizeof members / sizeof members[0]};
+
+static const struct shape_member answer_members[] = {
+    {"id", .kind = SHAPE_TEXT},           {"parent_id", SHAPE_TEXT, .flags = SHAPE_NULLABLE},
+    {"date_created", .kind = SHAPE_TIME}, {"friendly_name", .kind = SHAPE_TEXT},
+    {"status", .kind = SHAPE_TEXT},       {"settings", SHAPE_INNER, 0, .inner = &settings_shape},
+};
+const struct shape account_answer = {"Account", answer_members,
+                                     sizeof answer_members / sizeof answer_members[0]};
 
 static mr_err find_view(struct control *control, uint32_t account, mr_arena *arena,
                         struct account_view *view, struct refusal *ret_refusal) {
@@ -47,48 +72,28 @@ mr_err accounts_get(struct control *control, uint32_t account, mr_arena *arena,
                         ret_refusal);
 }
 
-static mr_err read_settings(json_value settings, struct account_view *view,
-                            struct refusal *ret_refusal) {
-    static const char *const members[] = {"validate", "unknown_types", "events_per_second"};
-    static const struct body_place place = {.path = "settings.", .wrong = REFUSAL_MALFORMED};
-    if (json_kind_of(settings) != JSON_OBJECT) {
-        return refuse(ret_refusal, REFUSAL_MALFORMED, "settings must be an object.");
-    }
+static void read_settings(json_value settings, struct account_view *view) {
     uint32_t validate = (uint32_t)view->validate;
     uint32_t unknown = (uint32_t)view->unknown_types;
-    MR_TRY(body_only(settings, &place, members, 3, ret_refusal));
-    MR_TRY(body_enum(settings, &place, "validate", validate_names, 3, &validate, ret_refusal));
-    MR_TRY(body_enum(settings, &place, "unknown_types", unknown_names, 2, &unknown, ret_refusal));
+    shape_enum(settings, &settings_shape, "validate", &validate);
+    shape_enum(settings, &settings_shape, "unknown_types", &unknown);
     view->validate = (enum model_validate)validate;
     view->unknown_types = (enum model_unknown_types)unknown;
-    json_value rate = json_find(settings, MR_STR("events_per_second"));
-    if (json_kind_of(rate) == JSON_NULL) {
-        view->has_own_rate = false; /* back to the installation's */
-    } else if (!json_is_absent(rate)) {
-        MR_TRY(body_u32(settings, &place, "events_per_second", 0, 100000000,
-                        &view->events_per_second, ret_refusal));
-        view->has_own_rate = true;
+    if (shape_has(settings, "events_per_second")) {
+        /* null: back to the installation's */
+        view->has_own_rate = !shape_is_null(settings, "events_per_second");
+        shape_number(settings, "events_per_second", &view->events_per_second);
     }
-    return MR_OK;
 }
 
 static mr_err read_patch(mr_str body, mr_arena *arena, struct account_view *view,
                          struct refusal *ret_refusal) {
-    static const char *const members[] = {"friendly_name", "settings"};
-    static const struct body_place place = {.path = "", .wrong = REFUSAL_MALFORMED};
     json_tape tape;
-    mr_err err = body_read(&tape, body, ret_refusal);
+    mr_err err = shape_read(&tape, body, &account_shape, SHAPE_CHANGE, ret_refusal);
     if (mr_is_ok(err)) {
         json_value root = json_root(&tape);
-        json_value settings = json_find(root, MR_STR("settings"));
-        err = body_only(root, &place, members, 2, ret_refusal);
-        if (mr_is_ok(err)) {
-            err = body_text(root, &place, "friendly_name", 1, 255, false, arena,
-                            &view->friendly_name, ret_refusal);
-        }
-        if (mr_is_ok(err) && !json_is_absent(settings)) {
-            err = read_settings(settings, view, ret_refusal);
-        }
+        read_settings(shape_value(root, "settings"), view);
+        err = shape_text(root, "friendly_name", arena, &view->friendly_name);
     }
     json_tape_done(&tape);
     return err;

@@ -4,6 +4,11 @@
 #define MR_CONTROL_ACCOUNTS_H
 
 #include "control/control.h"
+#include "control/shape.h"
+
+/* Of changes; of answers. */
+extern const struct shape account_shape;
+extern const struct shape account_answer;
 
 struct account_view {
     uint32_t number;

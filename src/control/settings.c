@@ -13,22 +13,65 @@
 
 #include "control/body.h"
 #include "control/private.h"
+#include "control/shape.h"
 #include "crypto/pem.h"
 #include "json/write.h"
+
+#define SIGNATURES_MAX 8
 
 static const char *const method_names[] = {"POST", "GET"};
 static const char *const format_names[] = {"kore", "ce-batch", "ce-structured", "ce-binary"};
 static const char *const signature_names[] = {"kore", "standard-webhooks",
                                               "standard-webhooks-ed25519"};
-static const char *const member_names[] = {
-    "url",        "method",           "batch_max",       "batch_bytes_max", "linger_ms",
-    "timeout_ms", "retry_policy",     "rate_per_second", "concurrency_max", "headers",
-    "signatures", "escape_non_ascii", "format",          "client_cert_pem", "client_key_pem",
-    "ca_pem",
-};
-#define MEMBERS (sizeof member_names / sizeof member_names[0])
 
-static const struct body_place place = {.path = "settings.", .wrong = REFUSAL_MALFORMED};
+#define RETRY_SCHEMA                                                                               \
+    "{\"description\":\"When an attempt that failed is made again\",\"anyOf\":["                   \
+    "{\"enum\":[\"kore\",\"standard\",null]},{\"type\":\"object\",\"properties\":{\"delays_ms\":"  \
+    "{\"type\":\"array\",\"maxItems\":" TEXT_OF(                                                   \
+        MODEL_RETRY_DELAYS_MAX) ",\"items\":"                                                      \
+                                "{\"type\":\"integer\",\"minimum\":0,\"maximum\":" TEXT_OF(        \
+                                    MODEL_RETRY_DELAY_MS_MAX) "}}},"                               \
+                                                              "\"required\":[\"delays_ms\"],"      \
+                                                              "\"additionalProperties\":false}]}"
+#define HEADERS_SCHEMA                                                                             \
+    "{\"description\":\"Fields of each request beside the usual; values are write-only\","         \
+    "\"type\":[\"object\",\"null\"],\"maxProperties\":" TEXT_OF(                                   \
+        MODEL_HEADERS_MAX) ","                                                                     \
+                           "\"propertyNames\":{\"pattern\":\"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$\"},"    \
+                           "\"additionalProperties\":{\"type\":[\"string\",\"null\"],\"pattern\":" \
+                           "\"^([!-~]([ -~\\\\t]*[!-~])?)?$\"}}"
+#define KEY_SCHEMA                                                                                 \
+    "{\"description\":\"Private key of the client certificate; write-only\","                      \
+    "\"type\":[\"string\",\"null\"]}"
+
+static const struct shape_member settings_members[] = {
+    {"url", SHAPE_TEXT, SHAPE_NEEDED, 1, MODEL_URL_BYTES_MAX, .what = "Where requests go: https"},
+    {"method", SHAPE_ENUM, 0, .names = method_names, .n_names = 2, .what = "POST unless told"},
+    {"batch_max", SHAPE_NUMBER, 0, 1, MODEL_BATCH_MAX, .what = "Events of one request"},
+    {"batch_bytes_max", SHAPE_NUMBER, 0, MODEL_BATCH_BYTES_MIN, MODEL_BATCH_BYTES_MAX,
+     .what = "Bytes of one request's body"},
+    {"linger_ms", SHAPE_NUMBER, 0, 0, MODEL_LINGER_MS_MAX,
+     .what = "How long the oldest event waits for others"},
+    {"timeout_ms", SHAPE_NUMBER, 0, MODEL_TIMEOUT_MS_MIN, MODEL_TIMEOUT_MS_MAX,
+     .what = "Of one request, from connecting to the answer's head"},
+    {"retry_policy", SHAPE_OWN, 0, .schema = RETRY_SCHEMA},
+    {"rate_per_second", SHAPE_NUMBER, SHAPE_NULLABLE, 1, MODEL_RATE_MAX,
+     .what = "Requests a second at most; null: as many as there are"},
+    {"concurrency_max", SHAPE_NUMBER, 0, 1, MODEL_CONCURRENCY_MAX,
+     .what = "Requests under way at once"},
+    {"headers", SHAPE_OWN, 0, .schema = HEADERS_SCHEMA},
+    {"signatures", SHAPE_TEXTS, 0, 1, SIGNATURES_MAX, .names = signature_names, .n_names = 3,
+     .what = "How requests are signed"},
+    {"escape_non_ascii", SHAPE_BOOL, 0, .what = "Write other characters than ASCII as \\u escapes"},
+    {"format", SHAPE_ENUM, 0, .names = format_names, .n_names = 4, .what = "Form of the body"},
+    {"client_cert_pem", SHAPE_LINES, SHAPE_NULLABLE, 1, MODEL_PEM_BYTES_MAX,
+     .what = "Certificate that Millrace shows, in PEM form"},
+    {"client_key_pem", SHAPE_OWN, SHAPE_SECRET, .schema = KEY_SCHEMA},
+    {"ca_pem", SHAPE_LINES, SHAPE_NULLABLE, 1, MODEL_PEM_BYTES_MAX,
+     .what = "Certificates that the receiver's is trusted by, in PEM form"},
+};
+const struct shape settings_shape = {"WebhookSettings", settings_members,
+                                     sizeof settings_members / sizeof settings_members[0]};
 
 /* What parse functions share. */
 struct parser {
@@ -39,11 +82,6 @@ struct parser {
     struct refusal *refusal;
 };
 
-static json_value member(const struct parser *parser, const char *name) {
-    json_value value = json_find(parser->settings, mr_str_c(name));
-    return json_kind_of(value) == JSON_NULL ? JSON_NONE : value;
-}
-
 static bool is_redacted(json_value value) {
     return json_string_eq(value, MR_STR(SETTINGS_REDACTED));
 }
@@ -51,10 +89,7 @@ static bool is_redacted(json_value value) {
 /* ---- url ---- */
 
 static mr_err parse_url(const struct parser *parser) {
-    static const char *const needed[] = {"url"};
-    MR_TRY(body_needs(parser->settings, &place, needed, 1, parser->refusal));
-    MR_TRY(body_text(parser->settings, &place, "url", 1, MODEL_URL_BYTES_MAX, false, parser->arena,
-                     &parser->out->url, parser->refusal));
+    MR_TRY(shape_text(parser->settings, "url", parser->arena, &parser->out->url));
     const struct control_options *options = parser->context->options;
     if (parser->context->is_trusted || options->judge_url == NULL) {
         return MR_OK;
@@ -102,7 +137,7 @@ static mr_err parse_delays(const struct parser *parser, json_value delays) {
 }
 
 static mr_err parse_retry(const struct parser *parser) {
-    json_value value = member(parser, "retry_policy");
+    json_value value = shape_value(parser->settings, "retry_policy");
     if (json_is_absent(value) || json_string_eq(value, MR_STR("kore"))) {
         parser->out->retry.kind = MODEL_RETRY_KORE;
         return MR_OK;
@@ -121,26 +156,17 @@ static mr_err parse_retry(const struct parser *parser) {
 /* ---- signatures ---- */
 
 static mr_err parse_signatures(const struct parser *parser) {
-    json_value list = member(parser, "signatures");
+    json_value list = shape_value(parser->settings, "signatures");
     if (json_is_absent(list)) {
         return MR_OK;
     }
     uint8_t bits = 0;
     for (json_iter it = json_iter_of(list); json_next(&it);) {
         size_t i = 0;
-        while (i < 3 && !json_string_eq(it.value, mr_str_c(signature_names[i]))) {
+        while (i < 2 && !json_string_eq(it.value, mr_str_c(signature_names[i]))) {
             i++;
         }
-        if (i == 3) {
-            bits = 0;
-            break;
-        }
         bits = (uint8_t)(bits | (1u << i));
-    }
-    if (json_kind_of(list) != JSON_ARRAY || bits == 0) {
-        return refuse(parser->refusal, REFUSAL_MALFORMED,
-                      "settings.signatures must be a non-empty array of: kore, standard-webhooks, "
-                      "standard-webhooks-ed25519.");
     }
     if ((bits & (MODEL_SIGN_STANDARD | MODEL_SIGN_STANDARD_ED25519)) != 0 &&
         !parser->context->has_signing) {
@@ -265,7 +291,7 @@ static mr_err parse_header(const struct parser *parser, json_iter *it, struct mo
 }
 
 static mr_err parse_headers(const struct parser *parser) {
-    json_value object = member(parser, "headers");
+    json_value object = shape_value(parser->settings, "headers");
     size_t count = json_count(object);
     if (json_is_absent(object)) {
         return MR_OK;
@@ -293,7 +319,7 @@ static mr_err parse_headers(const struct parser *parser) {
 /* ---- certificates ---- */
 
 static mr_err parse_client_key(const struct parser *parser) {
-    json_value value = member(parser, "client_key_pem");
+    json_value value = shape_value(parser->settings, "client_key_pem");
     if (json_is_absent(value)) {
         return MR_OK;
     }
@@ -349,45 +375,33 @@ static mr_err judge_certificates(const struct parser *parser) {
 }
 
 static mr_err parse_certificates(const struct parser *parser) {
-    MR_TRY(body_text(parser->settings, &place, "client_cert_pem", 1, MODEL_PEM_BYTES_MAX, true,
-                     parser->arena, &parser->out->client_cert_pem, parser->refusal));
-    MR_TRY(body_text(parser->settings, &place, "ca_pem", 1, MODEL_PEM_BYTES_MAX, true,
-                     parser->arena, &parser->out->ca_pem, parser->refusal));
+    struct model_webhook *out = parser->out;
+    MR_TRY(shape_text(parser->settings, "client_cert_pem", parser->arena, &out->client_cert_pem));
+    MR_TRY(shape_text(parser->settings, "ca_pem", parser->arena, &out->ca_pem));
     MR_TRY(parse_client_key(parser));
     return judge_certificates(parser);
 }
 
 /* ---- all ---- */
 
-static mr_err parse_numbers(const struct parser *parser) {
-    json_value s = parser->settings;
-    struct model_webhook *out = parser->out;
-    struct refusal *refusal = parser->refusal;
+static void take_plain(json_value s, struct model_webhook *out) {
     uint32_t method = 0;
     uint32_t format = 0;
-    MR_TRY(body_enum(s, &place, "method", method_names, 2, &method, refusal));
-    MR_TRY(body_enum(s, &place, "format", format_names, 4, &format, refusal));
-    MR_TRY(body_bool(s, &place, "escape_non_ascii", &out->escape_non_ascii, refusal));
-    MR_TRY(body_u32(s, &place, "batch_max", 1, MODEL_BATCH_MAX, &out->batch_max, refusal));
-    MR_TRY(body_u32(s, &place, "batch_bytes_max", MODEL_BATCH_BYTES_MIN, MODEL_BATCH_BYTES_MAX,
-                    &out->batch_bytes_max, refusal));
-    MR_TRY(body_u32(s, &place, "linger_ms", 0, MODEL_LINGER_MS_MAX, &out->linger_ms, refusal));
-    MR_TRY(body_u32(s, &place, "timeout_ms", MODEL_TIMEOUT_MS_MIN, MODEL_TIMEOUT_MS_MAX,
-                    &out->timeout_ms, refusal));
-    MR_TRY(
-        body_u32(s, &place, "rate_per_second", 1, MODEL_RATE_MAX, &out->rate_per_second, refusal));
-    MR_TRY(body_u32(s, &place, "concurrency_max", 1, MODEL_CONCURRENCY_MAX, &out->concurrency_max,
-                    refusal));
+    shape_enum(s, &settings_shape, "method", &method);
+    shape_enum(s, &settings_shape, "format", &format);
+    shape_bool(s, "escape_non_ascii", &out->escape_non_ascii);
+    shape_number(s, "batch_max", &out->batch_max);
+    shape_number(s, "batch_bytes_max", &out->batch_bytes_max);
+    shape_number(s, "linger_ms", &out->linger_ms);
+    shape_number(s, "timeout_ms", &out->timeout_ms);
+    shape_number(s, "rate_per_second", &out->rate_per_second);
+    shape_number(s, "concurrency_max", &out->concurrency_max);
     out->method = (enum model_method)method;
     out->format = (enum model_format)format;
-    return MR_OK;
 }
 
 mr_err settings_parse(const struct settings_context *context, json_value settings, mr_arena *arena,
                       struct model_webhook *out, struct refusal *ret_refusal) {
-    if (json_kind_of(settings) != JSON_OBJECT) {
-        return refuse(ret_refusal, REFUSAL_MALFORMED, "settings must be an object.");
-    }
     struct model_webhook webhook;
     model_webhook_init(&webhook);
     struct parser parser = {
@@ -397,13 +411,8 @@ mr_err settings_parse(const struct settings_context *context, json_value setting
         .out = &webhook,
         .refusal = ret_refusal,
     };
-    mr_err err = body_only(settings, &place, member_names, MEMBERS, ret_refusal);
-    if (mr_is_ok(err)) {
-        err = parse_url(&parser);
-    }
-    if (mr_is_ok(err)) {
-        err = parse_numbers(&parser);
-    }
+    mr_err err = parse_url(&parser);
+    take_plain(settings, &webhook);
     if (mr_is_ok(err)) {
         err = parse_retry(&parser);
     }

@@ -1,12 +1,12 @@
 /* The settings of a webhook destination: JSON to the parsed, ranged struct of model/, and back. One
- * table of members serves validation, storage and answers. Write-only values (values of headers,
+ * shape serves validation, storage and answers. Write-only values (values of headers,
  * the client key) are left out of the public form, which shows "[redacted]" in their place, and are
  * kept apart for sealing. */
 #ifndef MR_CONTROL_SETTINGS_H
 #define MR_CONTROL_SETTINGS_H
 
 #include "control/control.h"
-#include "json/tape.h"
+#include "control/shape.h"
 
 #define SETTINGS_REDACTED "[redacted]"
 
@@ -21,8 +21,10 @@ struct settings_context {
     json_value stored;
 };
 
-/* Parses the object into out, whose memory arena is (texts, headers). Unknown members 20001, a
- * missing url 20002, others 20400 or 31010, each naming the member. Secrets are taken from the
+/* Of bodies and of the public form. */
+extern const struct shape settings_shape;
+/* Parses the object, which settings_shape was asked about, into out, whose memory arena is (texts,
+ * headers): 20400 or 31010, naming the member. Secrets are taken from the
  * slab: on error none is left behind; on success release them with model_webhook_release. */
 mr_err settings_parse(const struct settings_context *context, json_value settings, mr_arena *arena,
                       struct model_webhook *out, struct refusal *ret_refusal);

@@ -8,6 +8,7 @@
 /* Reads settings text with the private form (absent: none) into webhook. */
 static mr_err parse_stored(struct control *control, mr_str settings, mr_secret private_form,
                            mr_arena *arena, struct model_webhook *ret_webhook) {
+    static const struct body_place place = {.path = "settings.", .wrong = REFUSAL_MALFORMED};
     json_tape tape;
     json_tape stored;
     struct refusal refusal;
@@ -18,6 +19,9 @@ static mr_err parse_stored(struct control *control, mr_str settings, mr_secret p
         err = json_tape_read(&stored, mr_secret_reveal(private_form), NULL);
     }
     if (mr_is_ok(err)) {
+        err = shape_check(json_root(&tape), &settings_shape, SHAPE_CREATE, &place, &refusal);
+    }
+    if (mr_is_ok(err)) {
         struct settings_context context = {
             .options = &control->options,
             .has_signing = true,
@@ -25,11 +29,11 @@ static mr_err parse_stored(struct control *control, mr_str settings, mr_secret p
             .stored = json_root(&stored),
         };
         err = settings_parse(&context, json_root(&tape), arena, ret_webhook, &refusal);
-        if (mr_err_is(err, CONTROL_E_REFUSED)) {
-            mr_error(control->options.log, "stored_settings_invalid",
-                     mr_kv_c("reason", refusal.message));
-            err = MR_ERR(MR_E_INVALID);
-        }
+    }
+    if (mr_err_is(err, CONTROL_E_REFUSED)) {
+        mr_error(control->options.log, "stored_settings_invalid",
+                 mr_kv_c("reason", refusal.message));
+        err = MR_ERR(MR_E_INVALID);
     }
     json_tape_done(&tape);
     json_tape_done(&stored);
