@@ -9,6 +9,7 @@ import https from 'node:https';
 import path from 'node:path';
 import {setTimeout as pause} from 'node:timers/promises';
 import {fileURLToPath} from 'node:url';
+import {Contract, mustFit} from './openapi.mjs';
 
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 export const binary = process.env.MR_TEST_BIN ?? path.join(root, 'build/release/millrace');
@@ -79,6 +80,8 @@ export function millrace(args, {input, env = {}} = {}) {
   return {status: done.status, stdout: done.stdout, stderr: done.stderr};
 }
 
+let contract; // of the program under test
+
 export class Server {
   // settings: keys of the configuration in lower case; names in upper case go to the environment.
   // program: what is run in place of the binary, with the same arguments.
@@ -138,8 +141,18 @@ export class Server {
     return this.child.pid;
   }
 
-  // {status, headers, text, body}: body is the parsed JSON where it is JSON.
-  request(method, target, {body, headers = {}, url = this.url} = {}) {
+  // {status, headers, text, body}: body is the parsed JSON where it is JSON. An answer that the
+  // server's own description does not foresee is an error.
+  async request(method, target, options = {}) {
+    const answer = await this.exchange(method, target, options);
+    if ((options.url ?? this.url) === this.url) {
+      contract ??= new Contract((await this.exchange('GET', '/openapi.json')).body);
+      mustFit(contract, method, target, answer);
+    }
+    return answer;
+  }
+
+  exchange(method, target, {body, headers = {}, url = this.url} = {}) {
     const mod = url.startsWith('https') ? https : http;
     return new Promise((resolve, reject) => {
       const call = mod.request(url + target, {method, headers, agent: url === this.url
