@@ -97,7 +97,7 @@ const struct api_doc api_doc_SECRETS_CREATE = {
 
 void api_secrets_create(struct api_call *call) {
     struct secret_ask *ask = ask_new(call);
-    if (ask != NULL && take_body(call, SHAPE_CREATE, ask) && api_query_take(call, NULL)) {
+    if (ask != NULL && api_query_take(call, NULL) && take_body(call, SHAPE_CREATE, ask)) {
         api_submit(call, create, NULL);
     }
 }
@@ -123,7 +123,7 @@ const struct api_doc api_doc_SECRET_PATCH = {.summary = "Rename or activate a we
 
 void api_secret_patch(struct api_call *call) {
     struct secret_ask *ask = ask_new(call);
-    if (ask != NULL && take_body(call, SHAPE_CHANGE, ask) && api_query_take(call, NULL)) {
+    if (ask != NULL && api_query_take(call, NULL) && take_body(call, SHAPE_CHANGE, ask)) {
         api_submit(call, patch, NULL);
     }
 }
