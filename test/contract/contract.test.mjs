@@ -7,6 +7,7 @@
 // address that is not allowed, a filter that does not compile).
 import assert from 'node:assert/strict';
 import {spawn} from 'node:child_process';
+import {writeFileSync} from 'node:fs';
 import path from 'node:path';
 import {after, before, test} from 'node:test';
 import {Receiver, Server, root} from '../e2e/harness.mjs';
@@ -20,8 +21,29 @@ before(async () => {
   receiver = await Receiver.start();
   server = await Server.start();
   const destination = await server.destination(`${receiver.url}/hook`);
-  await server.rule(destination, 'com.example.contract');
+  const rule = await server.rule(destination, 'com.example.contract');
   await server.secret();
+  const pending = await server.secret();
+  await server.must('POST', '/v1/schemas', {name: 'own', document: {}, examples: [{}]});
+  await server.must('POST', '/v1/event-types', {name: 'com.example.own', product: 'P', schema: 'own'});
+  // Objects that are there, for calls that would else meet 404 alone. Rules are deleted under ids
+  // that schemathesis made itself.
+  const known = [
+    ['destinationGet destinationPatch destinationDelete destinationTest destinationDiscard ' +
+      'destinationSigningSecret destinationMetrics', {id: destination.id}],
+    ['ruleGet rulePatch', {id: rule.id}],
+    ['secretPatch', {id: pending.id}],
+    ['schemaOverview schemaVersionsList schemaVersionsCreate', {name: 'own'}],
+    ['eventTypeGet eventTypePatch', {type: 'com.example.own'}],
+    ['accountGet accountPatch', {id: server.account_id}],
+  ];
+  // A wrong body with an If-Match that does not hold is refused for the latter, too.
+  const expected = '[checks.negative_data_rejection]\nexpected-statuses = ["400", "401", "403", ' +
+    '"404", "405", "409", "412", "413", "415", "429"]\n\n';
+  writeFileSync(path.join(server.home, 'schemathesis.toml'), expected + known.map(([names, parameters]) =>
+    `[[operations]]\ninclude-operation-id = ${JSON.stringify(names.split(' '))}\n` +
+    `parameters = {${Object.entries(parameters).map(([name, value]) =>
+      `"path.${name}" = ${JSON.stringify(value)}`)}}\n`).join('\n'));
 });
 
 after(async () => {
