@@ -10,7 +10,7 @@ const routes = JSON.parse(millrace(['reference', 'api', '--json']).stdout);
 const asking = routes.filter((route) => route.scope !== null);
 const codes = {
   plain: {400: 20400, 401: 20401, 403: 20006, 404: 20404},
-  clients: {400: 40400, 401: 40401, 403: 40403, 404: 40404},
+  clients: Object.fromEntries([400, 401, 403, 404].map((status) => [status, 40000 + status])),
   secrets: {400: 20400, 401: 20401, 403: 30010, 404: 20404},
 };
 // Ids that mean the same to every account.
