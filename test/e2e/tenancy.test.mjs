@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import {randomUUID} from 'node:crypto';
 import {writeFileSync} from 'node:fs';
 import http from 'node:http';
+import {cpus} from 'node:os';
 import path from 'node:path';
 import {after, before, describe, test} from 'node:test';
 import {contracts, met} from './contracts.mjs';
@@ -342,6 +343,28 @@ describe('two customers', () => {
     const redriven = await north.must('POST', '/v1/dead-letters/redrive', {});
     assert.equal(redriven.redriven, 1, 'a redrive of all is of the account\'s all');
     assert.equal((await south.must('GET', '/v1/dead-letters')).data.length, 1);
+  });
+
+  test('one account\'s live views do not shut out another\'s', async () => {
+    const views = [];
+    const open = (name) => new Promise((resolve, reject) => {
+      http.get(`${server.url}/v1/tail`, {headers: {authorization: `Bearer ${mint.token(name)}`},
+        agent: false}, (response) => {
+        response.on('error', () => {});
+        views.push(response.resume());
+        resolve(response.statusCode);
+      }).on('error', reject);
+    });
+    const statuses = [];
+    while (!statuses.includes(503)) {
+      assert.ok(statuses.length <= 64 * cpus().length, 'an account is refused at last');
+      statuses.push(await open('north'));
+    }
+    assert.ok(statuses.length > 64);
+    for (let i = 0; i < 20; i++) {
+      assert.equal(await open('south'), 200);
+    }
+    views.forEach((response) => response.destroy());
   });
 
   test('settings and rates are the account\'s', async () => {
