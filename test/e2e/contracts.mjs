@@ -1,5 +1,10 @@
 // KORE's contracts (test/contracts, written from their four documents), and what holds for every
 // answer of the API. The harness asks here about each answer it reads, whatever a test is about.
+//
+// A contract has `routes` (answers: status to the name of a schema, null for no body; repeated: the
+// same for an answer found under an Idempotency-Key, which shows no secret; other: the schema of
+// statuses that are Millrace's, "error" if it is not told; ours: the route is not in the document),
+// `family` (which codes an error of that status may have) and `schemas`.
 import {readFileSync, readdirSync} from 'node:fs';
 import path from 'node:path';
 import {fileURLToPath} from 'node:url';
