@@ -23,6 +23,8 @@
 #include "os/clock.h"
 #include "os/process.h"
 #include "os/signals.h"
+#include "mail/mailer.h"
+#include "server/mail.h"
 #include "server/stores.h"
 
 #include <errno.h>
@@ -161,7 +163,7 @@ static int load_lists(struct program *program) {
 
 mr_err program_metrics(void *ctx, mr_buf *out) {
     struct program *program = ctx;
-    const mr_metrics *arrays[PROGRAM_WORKERS_MAX + 4];
+    const mr_metrics *arrays[PROGRAM_WORKERS_MAX + 5];
     size_t n = 0;
     for (size_t i = 0; i < program->n_workers; i++) {
         arrays[n++] = &program->workers[i].metrics;
@@ -170,6 +172,7 @@ mr_err program_metrics(void *ctx, mr_buf *out) {
     arrays[n++] = &program->control_metrics;
     arrays[n++] = &program->keeper_metrics;
     arrays[n++] = &program->own_metrics;
+    arrays[n++] = &program->mail_metrics;
     return mr_metrics_format(arrays, n, out);
 }
 
@@ -413,7 +416,7 @@ static int start(struct program *program) {
     int code = open_main_loop(program);
     int (*const steps[])(struct program * program) = {
         load_lists,   load_tls,    load_trust, stores_open,   stores_recover,
-        make_workers, stores_keep, listen_all, start_threads,
+        make_workers, stores_keep, listen_all, start_threads, mail_start,
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0] && code == PROGRAM_OK; i++) {
         code = steps[i](program);
@@ -426,6 +429,7 @@ static void free_most(struct program *program) {
     for (size_t i = 0; i < program->n_workers && program->workers != NULL; i++) {
         worker_done(&program->workers[i]);
     }
+    mailer_free(program->mailer);
     stores_close(program);
     mr_free(program->workers);
     tail_hub_free(program->tails);
@@ -439,6 +443,7 @@ static void free_most(struct program *program) {
 /* Ends the threads in order; everything that workers had under way is over. They run, and read
  * their mail, until nobody is left who may send them any. */
 static void stop_threads(struct program *program) {
+    mailer_stop(program->mailer);
     if (program->control_started) {
         control_stop(program->control);
         control_join(program->control);

@@ -29,6 +29,8 @@ struct program_events {
     void (*on_problem)(void *ctx, const char *text);
 };
 
+struct mailer;
+
 struct program {
     const struct config *config;
     const char *data_dir;
@@ -42,6 +44,7 @@ struct program {
     struct secret_slab *slab;
     struct control *control;
     bool control_started;
+    struct mailer *mailer;   /* NULL: no SMTP server is set */
     struct net_guard *judge; /* of URLs at configuration; control thread */
     struct journal *journal;
     struct dedupe *dedupe;
@@ -74,7 +77,7 @@ struct program {
     struct worker *workers;
     size_t n_workers;
     struct shard *shards[PROGRAM_WORKERS_MAX];
-    mr_metrics writer_metrics, control_metrics, keeper_metrics, own_metrics;
+    mr_metrics writer_metrics, control_metrics, keeper_metrics, own_metrics, mail_metrics;
     /* main thread */
     size_t n_served, n_quiet;
     int n_stops;
