@@ -37,6 +37,8 @@ enum auth_resource {
     AUTH_RESOURCES(AUTH_RESOURCE_ENUM)
 #undef AUTH_RESOURCE_ENUM
         AUTH_RESOURCE_COUNT,
+    /* What is a signed-in user's own: no scope has that name, so no token can hold it. */
+    AUTH_RES_SESSION = AUTH_RESOURCE_COUNT,
     AUTH_RES_NONE = 255, /* the route asks for no token */
 };
 
@@ -45,10 +47,10 @@ bool auth_resource_is_global(enum auth_resource resource);
 
 /* What a caller may do: per resource, bits of auth_access. A value. */
 struct auth_scopes {
-    uint8_t access[AUTH_RESOURCE_COUNT];
+    uint8_t access[AUTH_RESOURCE_COUNT + 1]; /* the last one: AUTH_RES_SESSION, of users alone */
 };
 
-/* Everything: init's client. */
+/* Everything that a token can hold: init's client. */
 struct auth_scopes auth_scopes_all(void);
 static inline bool auth_scopes_allow(const struct auth_scopes *scopes, enum auth_resource resource,
                                      enum auth_access access) {

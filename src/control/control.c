@@ -14,6 +14,8 @@
 
 #include "base/mem.h"
 #include "control/clients.h"
+#include "control/people/sessions.h"
+#include "control/people/users.h"
 #include "control/private.h"
 #include "crypto/master.h"
 #include "os/clock.h"
@@ -77,6 +79,12 @@ static mr_err control_alloc(const struct control_options *options, struct contro
         return MR_ERR(MR_E_NOMEM);
     }
     control->options = *options;
+    if (control->options.session_idle_ms == 0) {
+        control->options.session_idle_ms = SESSION_IDLE_MS_DEFAULT;
+    }
+    if (control->options.session_max_days == 0) {
+        control->options.session_max_days = SESSION_MAX_DAYS_DEFAULT;
+    }
     control->lock_handle = OS_FILE_NONE.handle;
     jobs_init(control);
     mr_err err = crypto_hasher_new(&control->hasher);
@@ -357,22 +365,6 @@ void control_close(struct control *control) {
 
 /* ---- init ---- */
 
-/* One @, something on both sides, printable ASCII without spaces; the rest is the mail's to find
- * out. */
-static bool email_is_plausible(mr_str email) {
-    size_t at = mr_str_find_byte(email, '@', 0);
-    if (email.len > 254 || at == SIZE_MAX || at == 0 || at + 1 >= email.len ||
-        mr_str_find_byte(email, '@', at + 1) != SIZE_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < email.len; i++) {
-        if (email.ptr[i] <= ' ' || email.ptr[i] >= 0x7f) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static mr_err put_installation(struct control *control, mr_wall now) {
     uint8_t key[CONTROL_KEY_BYTES];
     uint8_t pepper[32];
@@ -419,7 +411,7 @@ static mr_err put_root(struct control *control, mr_str owner, mr_wall now,
     crypto_id_make(MR_STR("user_"), now, user_id);
     query = query_begin(&control->store,
                         "INSERT INTO users(number, id, account, email, role, status, created_ms)"
-                        " VALUES(?1, ?2, ?3, ?4, 'owner', 'ACTIVE', ?5)");
+                        " VALUES(?1, ?2, ?3, lower(?4), 'owner', 'ACTIVE', ?5)");
     query_i64(&query, user);
     query_text(&query, mr_str_c(user_id));
     query_i64(&query, number);
@@ -500,7 +492,7 @@ static mr_err init_steps(struct control *control, mr_str owner, struct control_i
 
 mr_err control_init(const struct control_options *options, mr_str owner_email,
                     struct control_init_result *ret_result, struct refusal *ret_refusal) {
-    if (!email_is_plausible(owner_email)) {
+    if (!user_email_is_plausible(owner_email)) {
         return refuse(ret_refusal, REFUSAL_MALFORMED,
                       "The owner must be an e-mail address, like ops@example.com.");
     }

@@ -91,11 +91,13 @@ mr_err control_seal(struct control *control, const char *table, mr_str row, cons
 mr_err control_unseal(struct control *control, const char *table, mr_str row, const char *column,
                       mr_str box, mr_secret *ret_value);
 
-/* ---- rows as objects of the snapshot: destinations/object.c, rules.c ---- */
+/* ---- rows as objects of the snapshot: destinations/object.c, rules.c, people/ ---- */
 /* NULL in *ret_object where the row is gone or a tombstone. */
 mr_err destination_load(struct control *control, uint32_t number, struct model_object **ret_object);
 mr_err rule_load(struct control *control, uint32_t number, struct model_object **ret_object);
 mr_err client_load(struct control *control, uint32_t number, struct model_object **ret_object);
+mr_err user_load(struct control *control, uint32_t number, struct model_object **ret_object);
+mr_err session_load(struct control *control, uint32_t number, struct model_object **ret_object);
 
 /* ---- the event catalogue: catalogue/load.c ---- */
 /* The whole catalogue from what is shipped and the rows; what base (may be NULL) has compiled is
