@@ -44,14 +44,11 @@ struct control_options {
         account_events_per_second; /* default of accounts without a limit of their own; 0: none */
     int64_t session_idle_ms;       /* a session ends when not used for so long; 0: 12 hours */
     int64_t session_max_days;      /* and so long after sign-in; 0: 30 */
-    const struct mr_log *log;      /* may be NULL */
-    mr_metrics *metrics;           /* slots of the control thread; may be NULL */
-    struct secret_slab *slab;      /* must outlive the store and every snapshot of it */
-    uint32_t page_count_max;       /* of the database, for tests of a full disk; 0: SQLite's */
     /* Tells the sender of mail that one was queued: called on the control thread, also where the
      * transaction is rolled back after it. NULL: no SMTP server is configured. */
     void (*mail_wanted)(void *ctx);
     void *mail_ctx;
+    const char *setup_file; /* taken away once the installation is set up; may be NULL */
     const struct mr_log *log; /* may be NULL */
     mr_metrics *metrics;      /* slots of the control thread; may be NULL */
     struct secret_slab *slab; /* must outlive the store and every snapshot of it */
