@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "control/clients.h"
 #include "control/people/sessions.h"
+#include "control/people/signin.h"
 #include "control/people/users.h"
 #include "control/private.h"
 #include "crypto/master.h"
@@ -348,6 +349,7 @@ void control_close(struct control *control) {
     MR_ASSERT(!control->is_started && control->publications == NULL);
     snapshot_unref(control->snapshot);
     filter_pool_done(&control->filters);
+    signin_free(control->signin);
     auth_keyring_unref(control->keyring);
     auth_signer_free(control->signer);
     mr_secret_unref(&control->pepper);

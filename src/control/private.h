@@ -23,6 +23,7 @@ struct changes {
 };
 
 struct publication;
+struct signin; /* people/signin.h */
 
 struct control {
     struct control_options options; /* pointers of the caller's, but for issuer and audience */
@@ -43,6 +44,7 @@ struct control {
     struct changes pending;    /* the tail of the open transaction included */
     size_t committed;          /* of pending: what a commit has made so */
     struct filter_pool filters;
+    struct signin *signin;      /* NULL until somebody signs in */
     struct control_actor actor; /* of the job that runs; the program itself between jobs */
 
     /* jobs.c */

@@ -43,6 +43,14 @@ static mr_err encode_32(const uint8_t bytes[static 32], char out[static SESSION_
     return err;
 }
 
+mr_err session_cookie_make(char ret_cookie[static SESSION_COOKIE_CHARS + 1]) {
+    uint8_t random[32];
+    crypto_random(random, sizeof random);
+    mr_err err = encode_32(random, ret_cookie);
+    crypto_wipe(random, sizeof random);
+    return err;
+}
+
 mr_err session_csrf_of(struct crypto_hasher *hasher, mr_str cookie,
                        char ret_token[static SESSION_CSRF_SIZE]) {
     _Static_assert(SESSION_CSRF_SIZE == SESSION_COOKIE_CHARS + 1, "both are 32 bytes");
@@ -168,11 +176,7 @@ static mr_err insert(struct control *control, uint32_t user, mr_str id, mr_str a
 mr_err sessions_open(struct control *control, uint32_t user, mr_str address, mr_str agent,
                      mr_wall now, char ret_cookie[static SESSION_COOKIE_CHARS + 1],
                      char ret_id[static SESSION_ID_SIZE]) {
-    uint8_t random[32];
-    crypto_random(random, sizeof random);
-    mr_err err = encode_32(random, ret_cookie);
-    crypto_wipe(random, sizeof random);
-    MR_TRY(err);
+    MR_TRY(session_cookie_make(ret_cookie));
     MR_TRY(session_id_of(control->hasher, mr_str_c(ret_cookie), ret_id));
     MR_TRY(sweep(control, user, mr_wall_ms(now)));
     MR_TRY(insert(control, user, mr_str_c(ret_id), address, agent, mr_wall_ms(now)));

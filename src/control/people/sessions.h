@@ -20,6 +20,8 @@
 #define SESSION_IDLE_MS_DEFAULT  (INT64_C(12) * 3600 * 1000)
 #define SESSION_MAX_DAYS_DEFAULT 30
 
+/* A new cookie value: 256 random bits. Any thread. MR_E_NOMEM. */
+mr_err session_cookie_make(char ret_cookie[static SESSION_COOKIE_CHARS + 1]);
 /* The id of the session that a cookie's value names. Any thread. MR_E_INVALID: not of its form. */
 mr_err session_id_of(struct crypto_hasher *hasher, mr_str cookie,
                      char ret_id[static SESSION_ID_SIZE]);
