@@ -19,6 +19,7 @@
 #include "json/tape.h"
 
 #define API_BODY_MAX         ((size_t)1 << 20) /* of a call that is not events */
+#define API_LINK_BODY_MAX    ((size_t)16 << 10) /* of calls without a token */
 #define API_PREVIEW_BODY_MAX ((size_t)8 << 20)
 #define API_ARENA_MAX        ((size_t)16 << 20)
 #define API_ANSWER_MAX       ((size_t)32 << 20)
@@ -177,6 +178,15 @@ void api_dead_letters_list(struct api_call *call);
 void api_dead_letter_get(struct api_call *call);
 void api_dead_letters_redrive(struct api_call *call);
 void api_tail(struct api_call *call);
+void api_users_invite(struct api_call *call);
+void api_user_invite(struct api_call *call);
+void api_user_reset_link(struct api_call *call);
+void api_portal_links_create(struct api_call *call);
+void api_password_resets(struct api_call *call);
+void api_link_get(struct api_call *call);
+void api_link_use(struct api_call *call);
+void api_link_page(struct api_call *call);
+void api_link_page_use(struct api_call *call);
 void api_ping(struct api_call *call);
 void api_jwks(struct api_call *call);
 void api_schema_get(struct api_call *call);

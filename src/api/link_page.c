@@ -96,9 +96,9 @@ static mr_err put_field(mr_buf *out, const char *name, const char *label, const 
         MR_TRY(put(out, "\""));
     }
     MR_TRY(put(out, ">\n"));
-    return hint == NULL ? MR_OK
-                        : mr_buf_printf(out, "<p class=\"hint\" id=\"%s-hint\">%s</p>\n", name,
-                                        hint);
+    return hint == NULL
+               ? MR_OK
+               : mr_buf_printf(out, "<p class=\"hint\" id=\"%s-hint\">%s</p>\n", name, hint);
 }
 
 static mr_err put_password(mr_buf *out) {
@@ -189,8 +189,8 @@ static mr_err write_invite(mr_buf *out, const struct entry_view *view,
     MR_TRY(mr_buf_printf(out, ", in the role %.*s.</p>\n<form method=\"post\">\n",
                          MR_FMT(auth_role_name(view->user.role))));
     mr_str name = mr_str_is_absent(filled->name) ? view->user.name : filled->name;
-    MR_TRY(put_field(out, "name", "Your name", "maxlength=\"255\" autocomplete=\"name\"", name,
-                     NULL));
+    MR_TRY(
+        put_field(out, "name", "Your name", "maxlength=\"255\" autocomplete=\"name\"", name, NULL));
     MR_TRY(put_password(out));
     return put(out, "<button>Join</button>\n</form>\n");
 }

@@ -184,8 +184,7 @@ static void hash_password(struct api_call *call) {
 
 static mr_err add_member(struct api_call *call, mr_str pair, json_out *out) {
     size_t at = mr_str_find_byte(pair, '=', 0);
-    mr_str name =
-        api_percent_decode(&call->arena, mr_str_slice(pair, 0, at), true);
+    mr_str name = api_percent_decode(&call->arena, mr_str_slice(pair, 0, at), true);
     mr_str value = at == SIZE_MAX ? MR_STR("")
                                   : api_percent_decode(&call->arena,
                                                        mr_str_slice(pair, at + 1, pair.len), true);
@@ -222,7 +221,8 @@ static mr_err judge_body(struct api_call *call, struct refusal *ret_refusal) {
     mr_buf_init(&json, FORM_MAX);
     mr_err err = mr_buf_reserve(&json, FORM_MAX, NULL); /* no copies left behind */
     if (mr_is_ok(err)) {
-        err = ask->is_page ? form_to_json(call, &json) : mr_buf_str(&json, api_body_or_object(call));
+        err =
+            ask->is_page ? form_to_json(call, &json) : mr_buf_str(&json, api_body_or_object(call));
     }
     if (mr_err_is(err, MR_E_INVALID) || mr_err_is(err, MR_E_LIMIT)) {
         err = refuse(ret_refusal, REFUSAL_MALFORMED, "The form cannot be read, or is too long.");
@@ -243,8 +243,7 @@ static mr_err judge_body(struct api_call *call, struct refusal *ret_refusal) {
 static mr_err run_look(struct control *control, struct control_job *job) {
     struct api_call *call = call_of(job);
     struct link_ask *ask = call->ask;
-    return entry_look(control, call->params[0], call->now, &call->arena, &ask->view,
-                      &job->refusal);
+    return entry_look(control, call->params[0], call->now, &call->arena, &ask->view, &job->refusal);
 }
 
 static void looked_for_use(struct control_job *job) {
@@ -294,8 +293,7 @@ static struct link_ask *begin(struct api_call *call, bool is_page) {
     call->ask = ask;
     ask->call = call;
     ask->is_page = is_page;
-    ask->agent = mr_arena_str(&call->arena,
-                              mr_fields_find(call->ex->fields, MR_STR("user-agent")));
+    ask->agent = mr_arena_str(&call->arena, mr_fields_find(call->ex->fields, MR_STR("user-agent")));
     return api_query_take(call, NULL, NULL, 0) ? ask : NULL;
 }
 

@@ -124,6 +124,15 @@ enum auth_errors {
     X(DEAD_LETTER_GET, "GET", "/v1/dead-letters/{id}", EVENT_STREAMS, READ, PLAIN)                 \
     X(DEAD_LETTERS_REDRIVE, "POST", "/v1/dead-letters/redrive", EVENT_STREAMS, WRITE, PLAIN)       \
     X(TAIL, "GET", "/v1/tail", EVENT_STREAMS, READ, PLAIN)                                         \
+    X(USERS_INVITE, "POST", "/v1/users", USERS, WRITE, PLAIN)                                      \
+    X(USER_INVITE, "POST", "/v1/users/{id}/invite", USERS, WRITE, PLAIN)                           \
+    X(USER_RESET_LINK, "POST", "/v1/users/{id}/reset-link", USERS, WRITE, PLAIN)                   \
+    X(PORTAL_LINKS_CREATE, "POST", "/v1/portal-links", USERS, WRITE, PLAIN)                        \
+    X(PASSWORD_RESETS, "POST", "/v1/password-resets", NONE, NO_ACCESS, PLAIN)                      \
+    X(LINK_GET, "GET", "/v1/links/{token}", NONE, NO_ACCESS, PLAIN)                                \
+    X(LINK_USE, "POST", "/v1/links/{token}", NONE, NO_ACCESS, PLAIN)                               \
+    X(LINK_PAGE, "GET", "/links/{token}", NONE, NO_ACCESS, PLAIN)                                  \
+    X(LINK_PAGE_USE, "POST", "/links/{token}", NONE, NO_ACCESS, PLAIN)                             \
     X(PING, "GET", "/v1/ping", NONE, NO_ACCESS, CLIENTS)                                           \
     X(SCHEMA_GET, "GET", "/schemas/{name}/{version}", NONE, NO_ACCESS, PLAIN)                      \
     X(ERROR_PAGE, "GET", "/errors/{code}", NONE, NO_ACCESS, PLAIN)                                 \

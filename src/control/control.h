@@ -70,6 +70,10 @@ struct control_init_result {
 mr_err control_init(const struct control_options *options, mr_str owner_email,
                     struct control_init_result *ret_result, struct refusal *ret_refusal);
 
+/* The same for a first start: without owner and client, waiting for the set-up link
+ * (people/links.h: links_setup_waits). */
+mr_err control_init_unowned(const struct control_options *options, struct refusal *ret_refusal);
+
 /* Opens the store, checks the canary of the master key, brings an older format up to date and
  * builds the first snapshot. options are copied; what they point to must live as long as control.
  * CONTROL_E_NO_STORE, CONTROL_E_NEWER, CONTROL_E_MASTER_KEY, MR_E_BUSY (another process has it),

@@ -24,6 +24,7 @@
 #include "os/process.h"
 #include "os/signals.h"
 #include "mail/mailer.h"
+#include "server/first_start.h"
 #include "server/mail.h"
 #include "server/stores.h"
 
@@ -415,8 +416,8 @@ static int open_main_loop(struct program *program) {
 static int start(struct program *program) {
     int code = open_main_loop(program);
     int (*const steps[])(struct program * program) = {
-        load_lists,   load_tls,    load_trust, stores_open,   stores_recover,
-        make_workers, stores_keep, listen_all, start_threads, mail_start,
+        load_lists,   load_tls,    load_trust, first_start_make, stores_open,   stores_recover,
+        make_workers, stores_keep, listen_all, first_start_show, start_threads, mail_start,
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0] && code == PROGRAM_OK; i++) {
         code = steps[i](program);
@@ -487,6 +488,16 @@ static void end_cleanly(struct program *program) {
     loop_done(&program->loop);
 }
 
+/* Beside the data folder, like the master key. */
+static void name_setup_file(struct program *program) {
+    size_t len = strlen(program->data_dir);
+    while (len > 1 && program->data_dir[len - 1] == '/') {
+        len--;
+    }
+    snprintf(program->setup_file, sizeof program->setup_file, "%.*s.setup-link", (int)len,
+             program->data_dir);
+}
+
 int program_run(const struct config *config, const char *data_dir,
                 const struct program_events *events) {
     struct program *program = MR_NEW(struct program);
@@ -496,6 +507,7 @@ int program_run(const struct config *config, const char *data_dir,
     }
     program->config = config;
     program->data_dir = data_dir;
+    name_setup_file(program);
     program->events = *events;
     program->log = (mr_log){level_of(config->log_level), log_write, log_now, NULL};
     if (!config->debug_core) {

@@ -74,6 +74,7 @@ struct program {
     char bound_url[128]; /* what the ready line tells */
     char public_url[512];
     char metrics_url[128];
+    char setup_file[1024]; /* DIR.setup-link, beside the folder */
     struct worker *workers;
     size_t n_workers;
     struct shard *shards[PROGRAM_WORKERS_MAX];

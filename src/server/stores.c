@@ -85,6 +85,7 @@ static int open_control(struct program *program) {
         .account_events_per_second = (uint32_t)config->account_events_per_second,
         .mail_wanted = program->mailer != NULL ? mailer_wanted : NULL,
         .mail_ctx = program->mailer,
+        .setup_file = program->setup_file,
         .log = &program->log,
         .metrics = &program->control_metrics,
         .slab = program->slab};

@@ -11,15 +11,6 @@
 #include "json/write.h"
 #include "os/clock.h"
 
-mr_err user_changed_tell(struct control *control, const struct user_view *user, const char *what,
-                         struct refusal *ret_refusal) {
-    (void)control;
-    (void)user;
-    (void)what;
-    (void)ret_refusal;
-    return MR_OK;
-}
-
 /* ---- PATCH ---- */
 
 struct user_draft {

@@ -174,10 +174,9 @@ mr_err entry_judge(const struct entry_view *view, mr_str body, mr_arena *arena,
 
 static mr_err audit_use(struct control *control, const struct entry_view *view,
                         const char *action) {
-    return audit_add(
-        control,
-        &(struct audit_entry){
-            .account = view->user.account, .action = action, .object = view->user.id});
+    return audit_add(control, &(struct audit_entry){.account = view->user.account,
+                                                    .action = action,
+                                                    .object = view->user.id});
 }
 
 static mr_err set_name(struct control *control, uint32_t user, mr_str name) {
@@ -191,8 +190,8 @@ static mr_err set_name(struct control *control, uint32_t user, mr_str name) {
     return query_run(&query);
 }
 
-static mr_err name_account(struct control *control, uint32_t account,
-                           const struct entry_form *form, mr_wall now) {
+static mr_err name_account(struct control *control, uint32_t account, const struct entry_form *form,
+                           mr_wall now) {
     struct query query =
         query_begin(&control->store, "UPDATE accounts SET friendly_name = ?1, owner_email = ?2,"
                                      " version = version + 1, updated_ms = ?3 WHERE number = ?4");
@@ -207,10 +206,8 @@ static mr_err name_account(struct control *control, uint32_t account,
 static mr_err set_up(struct control *control, const struct link_view *link,
                      const struct entry_form *form, mr_str hash, mr_wall now, mr_arena *arena,
                      struct entry_view *view, struct refusal *ret_refusal) {
-    const struct user_spec owner = {.email = form->email,
-                                    .name = form->name,
-                                    .role = AUTH_ROLE_OWNER,
-                                    .products = MR_STR_NONE};
+    const struct user_spec owner = {
+        .email = form->email, .name = form->name, .role = AUTH_ROLE_OWNER, .products = MR_STR_NONE};
     uint32_t user = 0;
     MR_TRY(name_account(control, link->account, form, now));
     MR_TRY(users_insert(control, link->account, &owner, USER_ACTIVE, &user, ret_refusal));
@@ -228,8 +225,9 @@ static mr_err set_password(struct control *control, const struct entry_form *for
     MR_TRY(links_end(control, LINK_RESET, view->user.number));
     MR_TRY(audit_use(control, view, is_invite ? "user.join" : "user.password_reset"));
     if (!is_invite) {
-        MR_TRY(user_changed_tell(control, &view->user, "Your password was changed, by a link that "
-                                                       "was sent for that.",
+        MR_TRY(user_changed_tell(control, &view->user,
+                                 "Your password was changed, by a link that "
+                                 "was sent for that.",
                                  ret_refusal));
     }
     return users_get_number(control, view->user.number, arena, &view->user, ret_refusal);
@@ -273,8 +271,7 @@ mr_err entry_use(struct control *control, mr_str token, const struct entry_form 
     struct entry_outcome outcome = {.cookie = ""};
     MR_TRY(change_begin(control, ret_refusal));
     mr_err err = change_end(
-        control,
-        use_inner(control, token, form, hash, caller, now, arena, &outcome, ret_refusal),
+        control, use_inner(control, token, form, hash, caller, now, arena, &outcome, ret_refusal),
         ret_refusal);
     if (mr_is_ok(err)) {
         *ret_outcome = outcome;

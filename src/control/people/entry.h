@@ -43,7 +43,7 @@ struct entry_caller {
     mr_str agent;
 };
 struct entry_outcome {
-    struct entry_view view; /* as it is after */
+    struct entry_view view;                /* as it is after */
     char cookie[SESSION_COOKIE_CHARS + 1]; /* of a portal link, else ""; the caller wipes it */
 };
 /* Uses the link up. hash: of the password, argon2id's own form. 20404. Audit rows

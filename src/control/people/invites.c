@@ -1,4 +1,4 @@
-/* Invites and resets. See invites.h; portal links stand in portal_links.c.
+/* Invites, and what all makers of links share. See invites.h; resets.c, portal_links.c.
  *
  * The link is made and the mail queued in one change: a link that nobody was told of, or a mail
  * with a link that is not there, cannot be. */
@@ -11,18 +11,7 @@
 #include "control/private.h"
 #include "json/write.h"
 
-#define TEXT_MAX        4096
-#define RESET_USERS_MAX 8
-
-static const struct shape_member reset_members[] = {
-    {.name = "email",
-     .kind = SHAPE_TEXT,
-     .flags = SHAPE_NEEDED,
-     .min = 3,
-     .max = USER_EMAIL_MAX,
-     .what = "Of the user whose password is forgotten"},
-};
-const struct shape reset_request_shape = {"PasswordReset", reset_members, 1};
+#define TEXT_MAX 4096
 
 /* ---- rights ---- */
 
@@ -40,8 +29,8 @@ mr_err maker_judge(const struct link_maker *maker, enum auth_role role, mr_str p
 
 /* A link of the Owner's in the hands of an Admin of that account would make an Owner of them. Those
  * who reach the account from above, and its clients with every right, are trusted with it. */
-static mr_err judge_for_owner(const struct link_maker *maker, const struct user_view *user,
-                              struct refusal *ret_refusal) {
+mr_err maker_judge_user(const struct link_maker *maker, const struct user_view *user,
+                        struct refusal *ret_refusal) {
     if (user->role == AUTH_ROLE_OWNER && maker->editor.user != 0 &&
         maker->editor.account == maker->account) {
         return refuse(ret_refusal, REFUSAL_DENIED,
@@ -121,17 +110,15 @@ static mr_err tell(struct control *control, enum link_kind kind, mr_arena *arena
     return err;
 }
 
-static mr_err make_and_tell(struct control *control, const struct link_maker *maker,
-                            enum link_kind kind, mr_arena *arena, struct link_made *made,
-                            struct refusal *ret_refusal) {
+mr_err maker_tell(struct control *control, const struct link_maker *maker, enum link_kind kind,
+                  mr_arena *arena, struct link_made *made, struct refusal *ret_refusal) {
     MR_TRY(maker_link(control, maker, kind, MR_STR_NONE, arena, made));
     return tell(control, kind, arena, made, ret_refusal);
 }
 
 /* ---- invites ---- */
 
-static mr_err audit_invite(struct control *control, const struct user_view *user,
-                           const char *action) {
+mr_err maker_audit(struct control *control, const struct user_view *user, const char *action) {
     mr_buf detail;
     mr_buf_init(&detail, 1024);
     json_out out;
@@ -160,8 +147,8 @@ static mr_err add_and_invite(struct control *control, const struct link_maker *m
     }
     MR_TRY(users_insert(control, maker->account, spec, USER_INVITED, &number, ret_refusal));
     MR_TRY(users_get_number(control, number, arena, &made->user, ret_refusal));
-    MR_TRY(audit_invite(control, &made->user, "user.invite"));
-    return make_and_tell(control, maker, LINK_INVITE, arena, made, ret_refusal);
+    MR_TRY(maker_audit(control, &made->user, "user.invite"));
+    return maker_tell(control, maker, LINK_INVITE, arena, made, ret_refusal);
 }
 
 mr_err invites_create(struct control *control, const struct link_maker *maker, mr_str body,
@@ -183,9 +170,9 @@ static mr_err again_inner(struct control *control, const struct link_maker *make
         return refuse(ret_refusal, REFUSAL_INVALID_ACCOUNT,
                       "The user has accepted the invite already.");
     }
-    MR_TRY(judge_for_owner(maker, &made->user, ret_refusal));
-    MR_TRY(audit_invite(control, &made->user, "user.invite_again"));
-    return make_and_tell(control, maker, LINK_INVITE, arena, made, ret_refusal);
+    MR_TRY(maker_judge_user(maker, &made->user, ret_refusal));
+    MR_TRY(maker_audit(control, &made->user, "user.invite_again"));
+    return maker_tell(control, maker, LINK_INVITE, arena, made, ret_refusal);
 }
 
 mr_err invites_again(struct control *control, const struct link_maker *maker, mr_str id,
@@ -203,65 +190,6 @@ mr_err invites_make_owner(struct control *control, uint32_t account, mr_str emai
     const struct user_spec spec = {
         .email = email, .name = MR_STR(""), .role = AUTH_ROLE_OWNER, .products = MR_STR_NONE};
     return add_and_invite(control, &maker, &spec, arena, ret_made, ret_refusal);
-}
-
-/* ---- resets ---- */
-
-static mr_err reset_inner(struct control *control, const struct link_maker *maker, mr_str id,
-                          mr_arena *arena, struct link_made *made, struct refusal *ret_refusal) {
-    MR_TRY(users_get(control, maker->account, id, arena, &made->user, ret_refusal));
-    MR_TRY(judge_for_owner(maker, &made->user, ret_refusal));
-    if (made->user.status != USER_ACTIVE ||
-        mr_str_ends(made->user.email, MR_STR(PORTAL_DOMAIN))) {
-        return refuse(ret_refusal, REFUSAL_INVALID_ACCOUNT,
-                      "Only an active user, who is a person, has a password to be reset.");
-    }
-    MR_TRY(audit_invite(control, &made->user, "user.reset_link"));
-    return make_and_tell(control, maker, LINK_RESET, arena, made, ret_refusal);
-}
-
-mr_err resets_make(struct control *control, const struct link_maker *maker, mr_str id,
-                   mr_arena *arena, struct link_made *ret_made, struct refusal *ret_refusal) {
-    MR_TRY(change_begin(control, ret_refusal));
-    return change_end(control, reset_inner(control, maker, id, arena, ret_made, ret_refusal),
-                      ret_refusal);
-}
-
-static mr_err request_inner(struct control *control, mr_str email, mr_str base_url, mr_wall now,
-                            mr_arena *arena, struct refusal *ret_refusal) {
-    struct user_view *rows;
-    size_t n = 0;
-    mr_str folded = user_email_fold(arena, email);
-    if (mr_str_is_absent(folded)) {
-        return MR_ERR(MR_E_NOMEM);
-    }
-    MR_TRY(users_find_email(control, 0, folded, arena, RESET_USERS_MAX, &rows, &n, ret_refusal));
-    for (size_t i = 0; i < n; i++) {
-        struct link_made made = {.user = rows[i]};
-        const struct link_maker maker = {
-            .account = rows[i].account, .base_url = base_url, .now = now};
-        if (rows[i].status == USER_ACTIVE && !mr_str_ends(folded, MR_STR(PORTAL_DOMAIN))) {
-            MR_TRY(audit_invite(control, &rows[i], "user.reset_request"));
-            MR_TRY(make_and_tell(control, &maker, LINK_RESET, arena, &made, ret_refusal));
-        }
-    }
-    return MR_OK;
-}
-
-mr_err resets_request(struct control *control, mr_str email, mr_str base_url, mr_wall now,
-                      struct refusal *ret_refusal) {
-    if (!mail_is_configured(control)) {
-        return MR_OK;
-    }
-    mr_arena arena;
-    mr_arena_init(&arena, 262144);
-    mr_err err = change_begin(control, ret_refusal);
-    if (mr_is_ok(err)) {
-        err = change_end(control, request_inner(control, email, base_url, now, &arena, ret_refusal),
-                         ret_refusal);
-    }
-    mr_arena_done(&arena);
-    return err;
 }
 
 /* ---- answers ---- */

@@ -41,6 +41,9 @@ mr_err resets_make(struct control *control, const struct link_maker *maker, mr_s
                    mr_arena *arena, struct link_made *ret_made, struct refusal *ret_refusal);
 /* {"email"} */
 extern const struct shape reset_request_shape;
+/* 429 with Retry-After where resets were asked for too often, for this e-mail or from there. */
+mr_err resets_enter(struct control *control, mr_str email, mr_str address,
+                    struct refusal *ret_refusal);
 /* POST /v1/password-resets: mails a link to each active user with that e-mail; without mail, or
  * such a user, nothing happens. The caller has answered already. */
 mr_err resets_request(struct control *control, mr_str email, mr_str base_url, mr_wall now,

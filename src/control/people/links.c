@@ -185,12 +185,11 @@ static mr_err look_up(struct control *control, const char *sql, mr_str token, mr
 
 mr_err links_find(struct control *control, mr_str token, mr_wall now, mr_arena *arena,
                   struct link_view *ret_link, struct refusal *ret_refusal) {
-    return refuse_error(control,
-                        look_up(control,
-                                "SELECT " COLUMNS
-                                " FROM links WHERE token_hash = ?1 AND expires_ms > ?2",
-                                token, now, arena, ret_link, ret_refusal),
-                        ret_refusal);
+    return refuse_error(
+        control,
+        look_up(control, "SELECT " COLUMNS " FROM links WHERE token_hash = ?1 AND expires_ms > ?2",
+                token, now, arena, ret_link, ret_refusal),
+        ret_refusal);
 }
 
 mr_err links_take(struct control *control, mr_str token, mr_wall now, mr_arena *arena,
