@@ -7,7 +7,9 @@
  * work; it is used up after, in one change. The token stands in the path, which no log line, audit
  * row or kept answer holds. */
 #include "api/call.h"
+#include "api/caller.h"
 #include "api/link_page.h"
+#include "api/session.h"
 
 #include "control/people/entry.h"
 #include "control/people/passwords.h"
@@ -20,6 +22,8 @@
 struct link_ask {
     struct api_call *call;
     bool is_page;
+    bool is_private; /* it came over HTTPS or loopback */
+    bool is_own;     /* and from no other site */
     struct entry_view view;
     struct entry_form form;
     mr_str agent;
@@ -93,10 +97,11 @@ static mr_err write_outcome(const struct entry_view *view, mr_buf *out) {
 static void answer_done(struct api_call *call) {
     struct link_ask *ask = call->ask;
     const struct entry_view *view = &ask->outcome.view;
-    char cookie[API_COOKIE_SIZE];
+    char cookie[API_COOKIE_SIZE] = "";
     mr_str set_cookie = MR_STR_NONE;
     if (ask->outcome.cookie[0] != '\0') {
-        set_cookie = api_session_cookie(ask->outcome.cookie, cookie);
+        api_cookie_format(call->api, ask->outcome.cookie, cookie);
+        set_cookie = mr_str_c(cookie);
         crypto_wipe(ask->outcome.cookie, sizeof ask->outcome.cookie);
     }
     if (ask->is_page) {
@@ -246,6 +251,21 @@ static mr_err run_look(struct control *control, struct control_job *job) {
     return entry_look(control, call->params[0], call->now, &call->arena, &ask->view, &job->refusal);
 }
 
+/* A session is given over HTTPS or loopback only, and to no other site. */
+static bool may_sign_in(const struct link_ask *ask, struct refusal *ret_refusal) {
+    if (!ask->is_private) {
+        mr_ignore(refuse(ret_refusal, REFUSAL_MALFORMED,
+                         "Signing in needs HTTPS: open the link by https://, or on this machine "
+                         "by http://127.0.0.1."),
+                  "told at once");
+    } else if (!ask->is_own) {
+        mr_ignore(
+            refuse(ret_refusal, REFUSAL_DENIED, "Signing in from another site is not allowed."),
+            "told at once");
+    }
+    return ask->is_private && ask->is_own;
+}
+
 static void looked_for_use(struct control_job *job) {
     struct api_call *call = call_of(job);
     struct link_ask *ask = call->ask;
@@ -258,7 +278,7 @@ static void looked_for_use(struct control_job *job) {
         refuse_form(call, &refusal);
     } else if (ask->view.kind != LINK_PORTAL) {
         hash_password(call);
-    } else if (api_session_may_begin(call, &refusal)) {
+    } else if (may_sign_in(ask, &refusal)) {
         submit(call, run_use, used);
     } else {
         refuse_call(call, &refusal);
@@ -283,6 +303,15 @@ static void looked(struct control_job *job) {
 
 /* ---- handlers ---- */
 
+/* The page's own form: its policy (no-referrer) makes browsers send "Origin: null", so where they
+ * tell the site, that alone counts. */
+static bool is_own_page(const struct api_call *call) {
+    mr_str site = mr_fields_find(call->ex->fields, MR_STR("sec-fetch-site"));
+    return mr_str_is_absent(site)
+               ? api_way_is_own(call->api, call->ex)
+               : mr_str_eq(site, MR_STR("same-origin")) || mr_str_eq(site, MR_STR("none"));
+}
+
 /* NULL: answered. */
 static struct link_ask *begin(struct api_call *call, bool is_page) {
     struct link_ask *ask = mr_arena_calloc(&call->arena, 1, sizeof *ask);
@@ -293,6 +322,8 @@ static struct link_ask *begin(struct api_call *call, bool is_page) {
     call->ask = ask;
     ask->call = call;
     ask->is_page = is_page;
+    ask->is_private = api_way_is_private(call->api, call->ex);
+    ask->is_own = is_page ? is_own_page(call) : api_way_is_own(call->api, call->ex);
     ask->agent = mr_arena_str(&call->arena, mr_fields_find(call->ex->fields, MR_STR("user-agent")));
     return api_query_take(call, NULL, NULL, 0) ? ask : NULL;
 }

@@ -120,6 +120,24 @@ enum auth_errors {
     X(EVENT_TYPE_PATCH, "PATCH", "/v1/event-types/{type}", EVENT_CATALOGUE, MODIFY, PLAIN)         \
     X(ACCOUNT_GET, "GET", "/v1/accounts/{id}", ACCOUNTS, READ, PLAIN)                              \
     X(ACCOUNT_PATCH, "PATCH", "/v1/accounts/{id}", ACCOUNTS, MODIFY, PLAIN)                        \
+    X(OWNERSHIP_TRANSFER, "POST", "/v1/accounts/{id}/transfer-ownership", ACCOUNTS, MODIFY, PLAIN) \
+    X(USERS_LIST, "GET", "/v1/users", USERS, READ, PLAIN)                                          \
+    X(USER_GET, "GET", "/v1/users/{id}", USERS, READ, PLAIN)                                       \
+    X(USER_PATCH, "PATCH", "/v1/users/{id}", USERS, MODIFY, PLAIN)                                 \
+    X(USER_DELETE, "DELETE", "/v1/users/{id}", USERS, DELETE, PLAIN)                               \
+    X(SESSION_CREATE, "POST", "/v1/session", NONE, NO_ACCESS, PLAIN)                               \
+    X(SESSION_SECOND, "POST", "/v1/session/second-factor", NONE, NO_ACCESS, PLAIN)                 \
+    X(SESSION_GET, "GET", "/v1/session", SESSION, READ, PLAIN)                                     \
+    X(SESSION_DELETE, "DELETE", "/v1/session", SESSION, DELETE, PLAIN)                             \
+    X(SESSIONS_LIST, "GET", "/v1/sessions", SESSION, READ, PLAIN)                                  \
+    X(SESSIONS_DELETE, "DELETE", "/v1/sessions/{id}", SESSION, DELETE, PLAIN)                      \
+    X(PROFILE_GET, "GET", "/v1/profile", SESSION, READ, PLAIN)                                     \
+    X(PROFILE_PATCH, "PATCH", "/v1/profile", SESSION, MODIFY, PLAIN)                               \
+    X(PROFILE_PASSWORD, "POST", "/v1/profile/password", SESSION, WRITE, PLAIN)                     \
+    X(PROFILE_TOTP, "POST", "/v1/profile/totp", SESSION, WRITE, PLAIN)                             \
+    X(PROFILE_TOTP_CONFIRM, "POST", "/v1/profile/totp/confirm", SESSION, WRITE, PLAIN)             \
+    X(PROFILE_TOTP_REMOVE, "POST", "/v1/profile/totp/remove", SESSION, WRITE, PLAIN)               \
+    X(PROFILE_RECOVERY_CODES, "POST", "/v1/profile/recovery-codes", SESSION, WRITE, PLAIN)         \
     X(DEAD_LETTERS_LIST, "GET", "/v1/dead-letters", EVENT_STREAMS, READ, PLAIN)                    \
     X(DEAD_LETTER_GET, "GET", "/v1/dead-letters/{id}", EVENT_STREAMS, READ, PLAIN)                 \
     X(DEAD_LETTERS_REDRIVE, "POST", "/v1/dead-letters/redrive", EVENT_STREAMS, WRITE, PLAIN)       \

@@ -31,6 +31,9 @@ enum config_kind {
     X(dataschema_aliases, LIST, "", 0, 0, "Further base URLs under which dataschema is our own")   \
     X(strict_date, BOOL, "false", 0, 0, "Send IMF-fixdate in the date header of webhooks")         \
     X(account_events_per_second, NUMBER, "0", 0, 10000000, "Ingest limit per account; 0: none")    \
+    X(session_idle_minutes, NUMBER, "720", 1, 43200,                                               \
+      "A user's session ends when it was not used for so long")                                    \
+    X(session_max_days, NUMBER, "30", 1, 365, "And so long after signing in, used or not")         \
     X(debug_core, BOOL, "false", 0, 0, "Allow core dumps and debuggers (they show secrets)")       \
     X(master_key_file, TEXT, "", 0, 0,                                                             \
       "Master key; default: the credentials directory, else DIR.key beside the data folder")       \

@@ -8,10 +8,10 @@
  * Stop (a signal), in this order, because each step ends those who post to the ones after it:
  *   workers serve nobody and begin no attempt ─▶ nothing under way, outcomes durable ─▶ control
  * ends ─▶ writer (everything durable, a witness of the end) ─▶ keeper (a checkpoint) ─▶ disk
- * readers ─▶ workers' threads ─▶ everything is freed The first two steps are mail to and from the
- * workers; what follows waits for threads and disks, so it is done by a thread of its own, the
- * stopper, while the main thread goes on listening: a second signal ends the program at once, at
- * whatever moment. That is safe, only not clean.
+ * readers, passwords ─▶ workers' threads ─▶ everything is freed The first two steps are mail to and
+ * from the workers; what follows waits for threads and disks, so it is done by a thread of its own,
+ * the stopper, while the main thread goes on listening: a second signal ends the program at once,
+ * at whatever moment. That is safe, only not clean.
  *
  * A FAILED journal acknowledges nothing more; workers stop sending, and the program exits with its
  * own code after a short moment in which waiting clients get their 503. */
@@ -203,6 +203,9 @@ static int make_workers(struct program *program) {
     }
     if (mr_is_ok(err)) {
         err = rate_table_new(&program->rates);
+    }
+    if (mr_is_ok(err)) {
+        err = passwords_new(&program->passwords);
     }
     if (mr_is_ok(err)) {
         err = payload_readers_new(program->journal, program->archive, 2, &program->readers);
@@ -451,6 +454,7 @@ static void stop_threads(struct program *program) {
     }
     stores_finish_writer(program);
     payload_readers_free(program->readers);
+    passwords_free(program->passwords);
     for (size_t i = 0; i < program->n_workers; i++) {
         worker_end(&program->workers[i]);
     }

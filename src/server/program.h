@@ -60,6 +60,7 @@ struct program {
     struct os_thread keeper_thread;
     bool keeper_started;
     struct payload_readers *readers;
+    struct passwords *passwords;
     /* shared by the workers */
     struct net_trust_roots *roots;
     struct net_trust *trust;

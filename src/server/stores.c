@@ -83,6 +83,8 @@ static int open_control(struct program *program) {
         .judge_ctx = program,
         .event_type_prefix = mr_str_c(config->event_type_prefix),
         .account_events_per_second = (uint32_t)config->account_events_per_second,
+        .session_idle_ms = (int64_t)config->session_idle_minutes * 60000,
+        .session_max_days = (int64_t)config->session_max_days,
         .mail_wanted = program->mailer != NULL ? mailer_wanted : NULL,
         .mail_ctx = program->mailer,
         .setup_file = program->setup_file,
