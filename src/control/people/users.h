@@ -49,7 +49,8 @@ extern const struct shape user_change_shape;
 /* {"user_id"} */
 extern const struct shape ownership_shape;
 
-/* Whether it may be an e-mail address: one @, printable ASCII without spaces, at most 254 bytes. */
+/* Whether it may be an e-mail address: one @, printable ASCII without spaces and without what could
+ * end an address in a mail (<>()[],;:\"), at most 254 bytes. */
 bool user_email_is_plausible(mr_str email);
 /* In lower case, in arena; absent without memory. */
 mr_str user_email_fold(mr_arena *arena, mr_str email);
