@@ -52,6 +52,9 @@ enum cli_exit {
       "secrets list | create FILE | update ID FILE | activate ID | "                               \
       "import --data DIR --name NAME FILE",                                                        \
       "Manage webhook secrets (import works on a folder that is not served)")                      \
+    X(users, "users",                                                                              \
+      "users set-password --data DIR --email EMAIL --password-file FILE [--account ID]",           \
+      "Set a user's password in a folder that is not served; their sessions end")                  \
     X(sign, "sign", "sign --secret-file FILE --method M --url URL BODYFILE",                       \
       "Print the kore-signature of a request")                                                     \
     X(verify, "verify", "verify --secret-file FILE --method M --url URL --signature HEX BODYFILE", \
@@ -78,6 +81,8 @@ enum cli_exit {
 #define CLI_DECLARE(symbol, name, usage, summary) int cli_##symbol(int argc, char **argv);
 CLI_COMMANDS(CLI_DECLARE)
 #undef CLI_DECLARE
+/* The form of `users` that works on a folder. */
+int cli_users_set_password(int argc, char **argv);
 /* The forms of `schema` that call the API: all but check. */
 int cli_schema_catalogue(int argc, char **argv);
 

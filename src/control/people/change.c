@@ -7,6 +7,7 @@
 #include "control/audit.h"
 #include "control/people/parts.h"
 #include "control/people/sessions.h"
+#include "control/people/totp.h"
 #include "control/private.h"
 #include "json/write.h"
 #include "os/clock.h"
@@ -287,4 +288,29 @@ mr_err users_set_password(struct control *control, uint32_t number, mr_str hash,
     }
     MR_TRY(change_mark(control, MODEL_USER, number));
     return sessions_end_all(control, number, except_session);
+}
+
+static mr_err reset_inner(struct control *control, uint32_t number, mr_str hash, mr_arena *arena,
+                          struct refusal *ret_refusal) {
+    struct user_view view;
+    MR_TRY(users_get_number(control, number, arena, &view, ret_refusal));
+    MR_TRY(users_set_password(control, number, hash, MR_STR_NONE));
+    MR_TRY(totp_forget(control, number));
+    MR_TRY(audit_add(control, &(struct audit_entry){.account = view.account,
+                                                    .action = "user.reset_password",
+                                                    .object = view.id}));
+    return user_changed_tell(control, &view, "Your password was set by the operator.", ret_refusal);
+}
+
+mr_err users_reset_password(struct control *control, uint32_t number, mr_str hash,
+                            struct refusal *ret_refusal) {
+    mr_arena arena;
+    mr_arena_init(&arena, 65536);
+    mr_err err = change_begin(control, ret_refusal);
+    if (mr_is_ok(err)) {
+        err = change_end(control, reset_inner(control, number, hash, &arena, ret_refusal),
+                         ret_refusal);
+    }
+    mr_arena_done(&arena);
+    return err;
 }

@@ -384,6 +384,16 @@ static mr_err find_confirmed(struct control *control, uint32_t user, mr_arena *a
                : refuse(ret_refusal, REFUSAL_INVALID_ACCOUNT, "There is no second factor.");
 }
 
+mr_err totp_forget(struct control *control, uint32_t user) {
+    struct query query =
+        query_begin(&control->store, "UPDATE users SET totp_sealed = NULL, totp_confirmed = 0,"
+                                     " totp_step = 0 WHERE number = ?1");
+    query_i64(&query, user);
+    MR_TRY(query_run(&query));
+    MR_TRY(delete_codes(control, user));
+    return change_mark(control, MODEL_USER, user);
+}
+
 static mr_err remove_inner(struct control *control, uint32_t user, mr_arena *arena,
                            struct refusal *ret_refusal) {
     struct factor factor;
@@ -392,13 +402,7 @@ static mr_err remove_inner(struct control *control, uint32_t user, mr_arena *are
         return refuse(ret_refusal, REFUSAL_INVALID_ACCOUNT,
                       "The account asks all its users for a second factor.");
     }
-    struct query query =
-        query_begin(&control->store, "UPDATE users SET totp_sealed = NULL, totp_confirmed = 0,"
-                                     " totp_step = 0 WHERE number = ?1");
-    query_i64(&query, user);
-    MR_TRY(query_run(&query));
-    MR_TRY(delete_codes(control, user));
-    MR_TRY(change_mark(control, MODEL_USER, user));
+    MR_TRY(totp_forget(control, user));
     MR_TRY(add_audit(control, &factor, "second_factor.remove"));
     return tell(control, user, "The second factor of your sign-in was removed.", arena,
                 ret_refusal);

@@ -109,6 +109,12 @@ mr_err users_transfer(struct control *control, const struct user_editor *editor,
  * e-mail. MR_E_NOT_FOUND. */
 mr_err users_set_password(struct control *control, uint32_t number, mr_str hash,
                           mr_str except_session);
+/* An operator's way back in (`millrace users set-password`): the same in a change of its own, and
+ * the second factor is removed, for it may be what was lost. Audit row "user.reset_password".
+ * 20404.
+ */
+mr_err users_reset_password(struct control *control, uint32_t number, mr_str hash,
+                            struct refusal *ret_refusal);
 /* Tells a user by e-mail that something about them was changed; inside the change. what: one
  * sentence. Where no mail is set up nothing happens. */
 mr_err user_changed_tell(struct control *control, const struct user_view *user, const char *what,
