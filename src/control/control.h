@@ -48,7 +48,7 @@ struct control_options {
      * transaction is rolled back after it. NULL: no SMTP server is configured. */
     void (*mail_wanted)(void *ctx);
     void *mail_ctx;
-    const char *setup_file; /* taken away once the installation is set up; may be NULL */
+    const char *setup_file;   /* taken away once the installation is set up; may be NULL */
     const struct mr_log *log; /* may be NULL */
     mr_metrics *metrics;      /* slots of the control thread; may be NULL */
     struct secret_slab *slab; /* must outlive the store and every snapshot of it */

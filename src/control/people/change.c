@@ -5,6 +5,7 @@
 #include "control/people/users.h"
 
 #include "control/audit.h"
+#include "control/people/links.h"
 #include "control/people/parts.h"
 #include "control/people/sessions.h"
 #include "control/people/totp.h"
@@ -287,6 +288,7 @@ mr_err users_set_password(struct control *control, uint32_t number, mr_str hash,
         return MR_ERR(MR_E_NOT_FOUND);
     }
     MR_TRY(change_mark(control, MODEL_USER, number));
+    MR_TRY(links_end(control, LINK_RESET, number));
     return sessions_end_all(control, number, except_session);
 }
 

@@ -222,7 +222,6 @@ static mr_err set_password(struct control *control, const struct entry_form *for
     bool is_invite = view->kind == LINK_INVITE;
     MR_TRY(set_name(control, view->user.number, form->name));
     MR_TRY(users_set_password(control, view->user.number, hash, MR_STR_NONE));
-    MR_TRY(links_end(control, LINK_RESET, view->user.number));
     MR_TRY(audit_use(control, view, is_invite ? "user.join" : "user.password_reset"));
     if (!is_invite) {
         MR_TRY(user_changed_tell(control, &view->user,

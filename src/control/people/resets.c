@@ -3,6 +3,8 @@
  * Whoever asks for a reset by e-mail learns nothing: the answer is given before it is known whether
  * there is such a user. How often one is asked for an e-mail, or from an address, is slowed like
  * wrong passwords are (auth/slow.h): each counts as a failure, none is ever right. */
+#include "control/people/invites.h"
+
 #include "auth/slow.h"
 #include "control/audit.h"
 #include "control/people/mails.h"
