@@ -3,6 +3,7 @@
 #include "api/call.h"
 
 #include "control/accounts.h"
+#include "crypto/secret.h"
 
 static mr_err answer_account(struct api_call *call, const struct account_view *view) {
     control_etag_format(view->version, call->etag);
@@ -55,10 +56,17 @@ void api_platform_mappings(struct api_call *call) {
 
 static mr_err create(struct control *control, struct api_call *call) {
     struct account_view view;
-    MR_TRY(accounts_create(control, call->account, call->body, &call->arena, &view,
-                           &call->job.refusal));
+    MR_TRY(accounts_create(control, call->account, call->body, call->api->public_url, &call->arena,
+                           &view, &call->job.refusal));
     call->status = 200; /* as KORE has it */
-    return answer_account(call, &view);
+    mr_err err = answer_account(call, &view);
+    if (view.owner_url.len > 0) {
+        crypto_wipe((void *)(uintptr_t)view.owner_url.ptr, view.owner_url.len);
+    }
+    MR_TRY(err);
+    /* A repeated answer leaves the Owner's link out. */
+    view.owner_url = MR_STR_NONE;
+    return account_write_json(&view, &call->stored);
 }
 
 void api_accounts_create(struct api_call *call) {

@@ -139,6 +139,9 @@ static void write_view(json_out *out, const struct account_view *view) {
         write_platform(out, view->id, view->twilio_id);
     }
     json_out_end(out);
+    if (view->owner_url.len > 0) {
+        json_out_member_str(out, "owner_invite_url", view->owner_url);
+    }
     json_out_end(out);
 }
 

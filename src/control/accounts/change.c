@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "control/accounts/parts.h"
+#include "control/people/invites.h"
 #include "control/private.h"
 #include "json/write.h"
 #include "os/clock.h"
@@ -112,7 +113,7 @@ static mr_err read_body(json_value root, mr_arena *arena, struct account_view *v
     MR_TRY(shape_text(root, "friendly_name", arena, &view->friendly_name));
     MR_TRY(shape_text(root, "description", arena, &view->description));
     MR_TRY(shape_text(root, "owner_email", arena, &view->owner_email));
-    if (view->owner_email.len > 0 && !email_is_plausible(view->owner_email)) {
+    if (view->owner_email.len > 0 && !user_email_is_plausible(view->owner_email)) {
         return refuse(ret_refusal, REFUSAL_MALFORMED, "owner_email must be an e-mail address.");
     }
     if (shape_is_null(root, "description")) {
@@ -220,9 +221,10 @@ static mr_err insert(struct control *control, uint32_t parent, const struct acco
 }
 
 static mr_err create_judged(struct control *control, uint32_t parent, json_value root,
-                            mr_arena *arena, struct account_view *ret_view,
+                            mr_str base_url, mr_arena *arena, struct account_view *ret_view,
                             struct refusal *ret_refusal) {
     char id[CRYPTO_ID_SIZE];
+    struct link_made made = {.url = MR_STR_NONE};
     mr_wall now = os_wall_now();
     struct account_view view = {.description = MR_STR(""),
                                 .owner_email = MR_STR(""),
@@ -234,19 +236,25 @@ static mr_err create_judged(struct control *control, uint32_t parent, json_value
     MR_TRY(number_take(control, "account", &view.number));
     view.id = mr_str_of(id, crypto_id_make(MR_STR("acct_"), now, id));
     MR_TRY(insert(control, parent, &view));
-    /* An owner_email's invitation belongs here, into the same transaction. */
     MR_TRY(change_mark(control, MODEL_ACCOUNT, view.number));
     MR_TRY(add_to_log(control, parent, "account.create", view.id, root));
-    return account_find(control, view.number, arena, ret_view, ret_refusal);
+    if (view.owner_email.len > 0) {
+        MR_TRY(invites_make_owner(control, view.number, view.owner_email, base_url, now, arena,
+                                  &made, ret_refusal));
+    }
+    MR_TRY(account_find(control, view.number, arena, ret_view, ret_refusal));
+    ret_view->owner_url = made.url;
+    return MR_OK;
 }
 
-mr_err accounts_create(struct control *control, uint32_t parent, mr_str body, mr_arena *arena,
-                       struct account_view *ret_view, struct refusal *ret_refusal) {
+mr_err accounts_create(struct control *control, uint32_t parent, mr_str body, mr_str base_url,
+                       mr_arena *arena, struct account_view *ret_view,
+                       struct refusal *ret_refusal) {
     json_tape tape;
     MR_TRY(change_begin(control, ret_refusal));
     mr_err err = shape_read(&tape, body, &account_shape, SHAPE_CREATE, ret_refusal);
     if (mr_is_ok(err)) {
-        err = create_judged(control, parent, json_root(&tape), arena, ret_view, ret_refusal);
+        err = create_judged(control, parent, json_root(&tape), base_url, arena, ret_view, ret_refusal);
     }
     json_tape_done(&tape);
     return change_end(control, err, ret_refusal);
