@@ -17,7 +17,7 @@
 
 #define AUTH_CACHE_ENTRIES 4096
 #define FIELDS_MAX         16
-#define EXPOSED            "etag, location, retry-after, x-request-id"
+#define EXPOSED            "etag, link, location, retry-after, x-request-id"
 #define DENIED_MESSAGE     "User is not authorized to access this resource with an explicit deny"
 #define DENIED_MEMBER      "\"error\":\"Invalid or expired token\""
 
@@ -59,6 +59,8 @@ const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
     [AUTH_ROUTE_DEAD_LETTERS_LIST] = {0, api_dead_letters_list, API_KEY_IGNORED},
     [AUTH_ROUTE_DEAD_LETTER_GET] = {0, api_dead_letter_get, API_KEY_IGNORED},
     [AUTH_ROUTE_DEAD_LETTERS_REDRIVE] = {API_BODY_MAX, api_dead_letters_redrive, API_KEY_CLAIMED},
+    [AUTH_ROUTE_AUDIT_LOG_LIST] = {0, api_audit_log_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_AUDIT_LOG_EXPORT] = {0, api_audit_log_export, API_KEY_IGNORED},
     [AUTH_ROUTE_TAIL] = {0, api_tail, API_KEY_IGNORED},
     [AUTH_ROUTE_PING] = {0, api_ping, API_KEY_IGNORED},
     [AUTH_ROUTE_SCHEMA_GET] = {0, api_schema_get, API_KEY_IGNORED},
@@ -260,6 +262,7 @@ enum api_verdict api_check_caller(struct api *api, const struct http_exchange *e
                                   enum auth_route route, struct api_caller *ret_caller) {
     mr_str header = mr_fields_find(ex->fields, MR_STR("authorization"));
     mr_str token = auth_bearer_text(header);
+    *ret_caller = (struct api_caller){.what = ACCESS_BAD_TOKEN, .is_refused = header.len > 0};
     if (mr_str_is_absent(token)) {
         return API_NO_TOKEN;
     }
@@ -272,12 +275,42 @@ enum api_verdict api_check_caller(struct api *api, const struct http_exchange *e
         /* Its form is looked at here alone: what is remembered was a token once. */
         return mr_str_is_absent(auth_bearer_of(header)) ? API_NO_TOKEN : API_DENIED;
     }
-    if (mr_is_err(snapshot_check_claims(api->snapshot, claims, &account, &client)) ||
-        !auth_route_allows(route, &claims->scopes)) {
+    ret_caller->claims = claims;
+    ret_caller->what = ACCESS_REVOKED;
+    if (mr_is_err(snapshot_check_claims(api->snapshot, claims, &account, &client))) {
         return API_DENIED;
     }
-    *ret_caller = (struct api_caller){account, client, claims};
+    ret_caller->what = ACCESS_NO_SCOPE;
+    if (!auth_route_allows(route, &claims->scopes)) {
+        return API_DENIED;
+    }
+    *ret_caller = (struct api_caller){.account = account, .client = client, .claims = claims};
     return API_ALLOWED;
+}
+
+void api_note_refused(struct api *api, const struct http_exchange *ex, enum auth_route route,
+                      const struct api_caller *caller, mr_str request_id) {
+    if (!caller->is_refused) {
+        return;
+    }
+    char address[OS_ADDR_TEXT_SIZE];
+    os_addr_format_ip(&ex->peer, address);
+    struct control_actor actor = {.kind = CONTROL_ACTOR_NOBODY,
+                                  .address = mr_str_c(address),
+                                  .request_id = request_id};
+    if (caller->claims != NULL) {
+        const struct model_account *account =
+            snapshot_account_by_id(api->snapshot, mr_str_c(caller->claims->account_id));
+        actor.kind = CONTROL_ACTOR_CLIENT;
+        actor.id = mr_str_c(caller->claims->client_id);
+        actor.account = account == NULL ? 0 : account->object.number;
+    }
+    access_note(api->access, &actor, route, caller->what);
+}
+
+void api_note_refused_call(struct api_call *call, enum access_what what) {
+    const struct control_actor actor = api_actor(call);
+    access_note(call->api->access, &actor, call->route, what);
 }
 
 /* False: refused, the call is answered. */
@@ -287,7 +320,11 @@ static bool check_rights(struct api_call *call) {
         return true;
     }
     struct api_caller caller;
-    switch (api_check_caller(call->api, call->ex, call->route, &caller)) {
+    enum api_verdict verdict = api_check_caller(call->api, call->ex, call->route, &caller);
+    if (verdict != API_ALLOWED) {
+        api_note_refused(call->api, call->ex, call->route, &caller, mr_str_c(call->request_id));
+    }
+    switch (verdict) {
     case API_NO_TOKEN:
         api_refuse(call, 401, api_error_code_of(info->errors, 401),
                    "an access token is required: Authorization: Bearer …");
@@ -473,6 +510,9 @@ static mr_err run_job(struct control *control, struct control_job *job) {
 static void job_done(struct control_job *job) {
     struct api_call *call = call_of_job(job);
     if (mr_is_err(job->err)) {
+        if (job->refusal.status == 403) {
+            api_note_refused_call(call, ACCESS_NO_RIGHTS);
+        }
         if (job->refusal.status != 0) {
             api_refuse_with(call, &job->refusal);
         } else {
@@ -517,9 +557,14 @@ void api_submit(struct api_call *call,
 mr_err api_init(struct api *api, struct snapshot *snapshot) {
     api_key_assert_table();
     MR_TRY(auth_cache_new(AUTH_CACHE_ENTRIES, &api->cache));
-    mr_err err = ingest_new(api, &api->ingest);
+    mr_err err = access_log_new(api->loop, api->control, &api->access);
+    if (mr_is_ok(err)) {
+        err = ingest_new(api, &api->ingest);
+    }
     if (mr_is_err(err)) {
+        access_log_free(api->access);
         auth_cache_free(api->cache);
+        api->access = NULL;
         api->cache = NULL;
         return err;
     }
@@ -529,9 +574,11 @@ mr_err api_init(struct api *api, struct snapshot *snapshot) {
 
 void api_done(struct api *api) {
     ingest_free(api->ingest);
+    access_log_free(api->access);
     auth_cache_free(api->cache);
     snapshot_unref(api->snapshot);
     api->ingest = NULL;
+    api->access = NULL;
     api->cache = NULL;
     api->snapshot = NULL;
 }

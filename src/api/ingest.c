@@ -266,7 +266,11 @@ void ingest_on_head(struct ingest *ingest, struct http_exchange *ex) {
     ex->user = ticket;
     api_request_id_make(api, ex, ticket->request_id);
     struct api_caller caller;
-    switch (api_check_caller(api, ex, AUTH_ROUTE_EVENTS_PUBLISH, &caller)) {
+    enum api_verdict verdict = api_check_caller(api, ex, AUTH_ROUTE_EVENTS_PUBLISH, &caller);
+    if (verdict != API_ALLOWED) {
+        api_note_refused(api, ex, AUTH_ROUTE_EVENTS_PUBLISH, &caller, mr_str_c(ticket->request_id));
+    }
+    switch (verdict) {
     case API_NO_TOKEN:
         refuse_call(ticket, 401, 20401, "an access token is required: Authorization: Bearer …");
         return;

@@ -94,6 +94,17 @@ static mr_err read_patch(mr_str body, mr_arena *arena, struct account_view *view
     return err;
 }
 
+static mr_err tell_changed(struct control *control, uint32_t account,
+                           const struct account_view *before, const struct account_view *after) {
+    struct audit_change change;
+    audit_change_begin(&change);
+    mr_err err = account_write_json(before, &change.before);
+    if (mr_is_ok(err)) {
+        err = account_write_json(after, &change.after);
+    }
+    return audit_change_end(control, &change, err, account, "account.change", after->id);
+}
+
 static mr_err patch_inner(struct control *control, uint32_t account, mr_str body,
                           uint32_t if_version, mr_arena *arena, struct account_view *view,
                           struct refusal *ret_refusal) {
@@ -101,6 +112,7 @@ static mr_err patch_inner(struct control *control, uint32_t account, mr_str body
     if (if_version != 0 && if_version != view->version) {
         return refuse(ret_refusal, REFUSAL_PRECONDITION, "The account was changed meanwhile.");
     }
+    const struct account_view before = *view;
     MR_TRY(read_patch(body, arena, view, ret_refusal));
     struct query query =
         query_begin(&control->store, "UPDATE accounts SET friendly_name = ?1, validate = ?2,"
@@ -118,7 +130,8 @@ static mr_err patch_inner(struct control *control, uint32_t account, mr_str body
     query_i64(&query, account);
     MR_TRY(query_run(&query));
     MR_TRY(change_mark(control, MODEL_ACCOUNT, account));
-    return find_view(control, account, arena, view, ret_refusal);
+    MR_TRY(find_view(control, account, arena, view, ret_refusal));
+    return tell_changed(control, account, &before, view);
 }
 
 mr_err accounts_patch(struct control *control, uint32_t account, mr_str body, uint32_t if_version,
