@@ -84,17 +84,17 @@ static mr_err add_row(struct control *control, struct control_job *job) {
     int n_object =
         snprintf(object, sizeof object, "%.*s %.*s", MR_FMT(info->method), MR_FMT(info->path));
     const char *why = whys[slot->what];
-    int n_detail = snprintf(detail, sizeof detail, "{%s%s%s\"count\":%llu%s}",
-                            why != NULL ? "\"why\":\"" : "", why != NULL ? why : "",
-                            why != NULL ? "\"," : "", (unsigned long long)slot->sent,
-                            slot->is_of_many ? ",\"of_many\":true" : "");
-    return audit_add(control, &(struct audit_entry){
-                                  .account = slot->account,
-                                  .action = action_of(slot->what),
-                                  .object = slot->is_of_many ? MR_STR_NONE
-                                                             : mr_str_of(object, (size_t)n_object),
-                                  .detail = mr_str_of(detail, (size_t)n_detail),
-                              });
+    int n_detail =
+        snprintf(detail, sizeof detail, "{%s%s%s\"count\":%llu%s}", why != NULL ? "\"why\":\"" : "",
+                 why != NULL ? why : "", why != NULL ? "\"," : "", (unsigned long long)slot->sent,
+                 slot->is_of_many ? ",\"of_many\":true" : "");
+    return audit_add(
+        control, &(struct audit_entry){
+                     .account = slot->account,
+                     .action = action_of(slot->what),
+                     .object = slot->is_of_many ? MR_STR_NONE : mr_str_of(object, (size_t)n_object),
+                     .detail = mr_str_of(detail, (size_t)n_detail),
+                 });
 }
 
 static int64_t window_ms(enum access_what what) {

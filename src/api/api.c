@@ -295,9 +295,8 @@ void api_note_refused(struct api *api, const struct http_exchange *ex, enum auth
     }
     char address[OS_ADDR_TEXT_SIZE];
     os_addr_format_ip(&ex->peer, address);
-    struct control_actor actor = {.kind = CONTROL_ACTOR_NOBODY,
-                                  .address = mr_str_c(address),
-                                  .request_id = request_id};
+    struct control_actor actor = {
+        .kind = CONTROL_ACTOR_NOBODY, .address = mr_str_c(address), .request_id = request_id};
     if (caller->claims != NULL) {
         const struct model_account *account =
             snapshot_account_by_id(api->snapshot, mr_str_c(caller->claims->account_id));

@@ -103,8 +103,8 @@ static bool take_number(struct api_call *call, const char *name, mr_str text, ui
 }
 
 void api_audit_log_list(struct api_call *call) {
-    static const char *const names[] = {"actor", "action",    "object",     "from",
-                                        "to",    "before",    "page_size",  "page_number"};
+    static const char *const names[] = {"actor", "action", "object",    "from",
+                                        "to",    "before", "page_size", "page_number"};
     mr_str values[8];
     struct list_ask *ask = mr_arena_calloc(&call->arena, 1, sizeof *ask);
     if (ask == NULL) {

@@ -1,6 +1,7 @@
 /* `millrace check`: every checksum of journal, checkpoints, archive and remembered ids, SQLite's
  * check of control.db, the audit log's chain and that every head of it which the journal names is
- * a row of it, and the conservation law by counting all deliveries again. Nothing is changed; the data folder's lock is held meanwhile, so that no server starts below.
+ * a row of it, and the conservation law by counting all deliveries again. Nothing is changed; the
+ * data folder's lock is held meanwhile, so that no server starts below.
  *
  * Exit codes: 0 sound, 1 findings, 2 cannot read, 4 in use or of a newer format. Findings are lines
  * of text, or with --json one object. */

@@ -250,8 +250,8 @@ static mr_err change_client(struct control *control, uint32_t account, mr_str id
                           : change_mark(control, MODEL_CLIENT, number);
     }
     if (mr_is_ok(err)) {
-        err = audit_add(
-            control, &(struct audit_entry){.account = account, .action = action, .object = id});
+        err = audit_add(control,
+                        &(struct audit_entry){.account = account, .action = action, .object = id});
     }
     return change_end(control, err, ret_refusal);
 }
@@ -437,8 +437,7 @@ static mr_err insert_key(struct control *control, mr_str kid, mr_str public_der,
     }
     mr_buf_done(&box);
     MR_TRY(err);
-    return audit_add(control,
-                     &(struct audit_entry){.action = "signing-key.create", .object = kid});
+    return audit_add(control, &(struct audit_entry){.action = "signing-key.create", .object = kid});
 }
 
 mr_err signing_key_make(struct control *control, mr_wall now) {

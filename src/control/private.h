@@ -29,12 +29,12 @@ struct publication;
 /* The end of the audit log, and its way into the journal. */
 struct audit_tail {
     struct record_audit last; /* of the open transaction, or of the last one */
-    bool is_known;          /* last is read; a rollback forgets it */
+    bool is_known;            /* last is read; a rollback forgets it */
     struct record_audit committed;
     /* audit/head.c */
-    struct audit_journal journal; /* post NULL: none */
-    struct record_audit journaled;  /* durable there, or on its way */
-    mr_mono next_at;              /* not before */
+    struct audit_journal journal;  /* post NULL: none */
+    struct record_audit journaled; /* durable there, or on its way */
+    mr_mono next_at;               /* not before */
     bool is_posted;
     bool is_given_up; /* the journal takes nothing more */
     struct journal_unit unit;
@@ -115,7 +115,8 @@ static inline void audit_committed(struct control *control) {
 static inline void audit_rolled_back(struct control *control) {
     control->audit.is_known = false;
 }
-/* Hands the newest head to the journal where it is time. Returns when to ask again at the latest. */
+/* Hands the newest head to the journal where it is time. Returns when to ask again at the latest.
+ */
 mr_mono audit_journal_step(struct control *control, mr_mono now, bool is_ending);
 /* Something is on its way, or should go yet. */
 bool audit_journal_is_busy(const struct control *control);

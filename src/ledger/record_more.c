@@ -1,5 +1,5 @@
-/* DEAD, ADD, DISCARD, ERASED, EXPIRE, AUDIT and TOTALS records. See record.h, and record.c for the rules
- * that all forms share. What is left out is zero.
+/* DEAD, ADD, DISCARD, ERASED, EXPIRE, AUDIT and TOTALS records. See record.h, and record.c for the
+ * rules that all forms share. What is left out is zero.
  *
  * DEAD, 40 bytes:    1 reason 2 flags 4 status u16 8 destination 12 origin 16 attempts 20 n u32
  *                    24 first_ms 32 last_ms; then n × {position u64, letter's id 16 bytes}

@@ -71,8 +71,7 @@ static mr_err note(struct recount *recount, const struct journal_record *record)
 /* One that cannot be read is told by the second pass. */
 static void tell_audit(struct recount *recount, const struct journal_record *record) {
     struct record_audit audit;
-    if (recount->options->on_audit != NULL &&
-        mr_is_ok(record_audit_decode(record->body, &audit))) {
+    if (recount->options->on_audit != NULL && mr_is_ok(record_audit_decode(record->body, &audit))) {
         recount->options->on_audit(recount->options->ctx, record->pos, &audit);
     }
 }

@@ -5,9 +5,9 @@
 
 #include <stdio.h>
 
-#define FIELDS     11
-#define LEAD_SIZE  24 /* "12345:" */
-#define PARTS      (1 + FIELDS * 3)
+#define FIELDS    11
+#define LEAD_SIZE 24 /* "12345:" */
+#define PARTS     (1 + FIELDS * 3)
 
 mr_err audit_chain(struct crypto_hasher *hasher, const struct audit_row *row,
                    uint8_t hash[static CRYPTO_SHA256_BYTES]) {

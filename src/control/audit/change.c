@@ -16,9 +16,9 @@ void audit_change_begin(struct audit_change *change) {
 }
 
 static bool is_left_out(json_value name) {
-    static const char *const names[] = {"id",         "account_id",   "secret",      "date_created",
-                                        "date_updated", "last_modified", "version", "last_test",
-                                        "counters"};
+    static const char *const names[] = {"id",           "account_id",   "secret",
+                                        "date_created", "date_updated", "last_modified",
+                                        "version",      "last_test",    "counters"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (json_string_eq(name, mr_str_c(names[i]))) {
             return true;

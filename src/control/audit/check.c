@@ -30,9 +30,10 @@ struct audit_check {
 
 static bool has_chain(sqlite3 *db) {
     sqlite3_stmt *stmt = NULL;
-    bool has = sqlite3_prepare_v2(db, "SELECT 1 FROM pragma_table_info('audit') WHERE name = 'hash'",
-                                  -1, &stmt, NULL) == SQLITE_OK &&
-               sqlite3_step(stmt) == SQLITE_ROW;
+    bool has =
+        sqlite3_prepare_v2(db, "SELECT 1 FROM pragma_table_info('audit') WHERE name = 'hash'", -1,
+                           &stmt, NULL) == SQLITE_OK &&
+        sqlite3_step(stmt) == SQLITE_ROW;
     sqlite3_finalize(stmt);
     return has;
 }

@@ -23,8 +23,7 @@ static bool is_due(const struct audit_tail *tail) {
 
 bool audit_journal_is_busy(const struct control *control) {
     const struct audit_tail *tail = &control->audit;
-    return tail->journal.post != NULL &&
-           (tail->is_posted || (!tail->is_given_up && is_due(tail)));
+    return tail->journal.post != NULL && (tail->is_posted || (!tail->is_given_up && is_due(tail)));
 }
 
 static void on_journaled(struct mail *mail) {
@@ -102,10 +101,11 @@ static mr_err tell_broken(struct control *control, const struct record_audit *kn
     struct refusal refusal;
     MR_TRY(change_begin(control, &refusal));
     return change_end(control,
-                      audit_add(control, &(struct audit_entry){
-                                             .action = "audit.broken",
-                                             .detail = mr_str_of(detail, (size_t)n),
-                                         }),
+                      audit_add(control,
+                                &(struct audit_entry){
+                                    .action = "audit.broken",
+                                    .detail = mr_str_of(detail, (size_t)n),
+                                }),
                       &refusal);
 }
 

@@ -11,7 +11,8 @@
 
 /* The columns of a row, in the order of take_row. */
 #define COLUMNS                                                                                    \
-    "a.number, a.at_ms, a.account, a.actor_kind, a.actor, a.action, a.object, a.detail, a.address," \
+    "a.number, a.at_ms, a.account, a.actor_kind, a.actor, a.action, a.object, a.detail, "          \
+    "a.address,"                                                                                   \
     " a.request_id, a.hash, c.id"
 #define WHERE                                                                                      \
     " WHERE (?1 = 0 OR a.account = ?1) AND (?2 IS NULL OR a.actor = ?2)"                           \
@@ -91,10 +92,10 @@ static mr_err list_inner(struct control *control, const struct audit_filter *fil
     json_out_init(&writer, out);
     json_out_object(&writer);
     json_out_member_array(&writer, "data");
-    struct query query =
-        query_begin(&control->store, "SELECT " COLUMNS
-                                     " FROM audit a LEFT JOIN accounts c ON c.number = a.account" WHERE
-                                     " ORDER BY a.number DESC LIMIT ?8 OFFSET ?9");
+    struct query query = query_begin(
+        &control->store,
+        "SELECT " COLUMNS " FROM audit a LEFT JOIN accounts c ON c.number = a.account" WHERE
+        " ORDER BY a.number DESC LIMIT ?8 OFFSET ?9");
     bind(&query, filter);
     query_i64(&query, page.size);
     query_i64(&query, (int64_t)(page.number - 1) * page.size);

@@ -7,7 +7,7 @@
 
 #define AUDIT_DEPTH_MAX   100000U /* rows that page numbers reach, and that are counted at most */
 #define AUDIT_EXPORT_MAX  10000U  /* rows of one export call */
-#define AUDIT_EXPORT_ROWS 1000U  /* where the caller does not say */
+#define AUDIT_EXPORT_ROWS 1000U   /* where the caller does not say */
 
 /* Absent and zero members do not restrict; to_ms 0: no end. */
 struct audit_filter {

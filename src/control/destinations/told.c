@@ -18,15 +18,14 @@ static mr_err tell_disabled(struct control *control, uint32_t number, enum model
         account = (uint32_t)query_col_i64(&query, 1);
     }
     MR_TRY(query_end(&query));
-    return audit_add(control,
-                     &(struct audit_entry){
-                         .account = account,
-                         .action = "destination.disable",
-                         .object = mr_str_c(id),
-                         .detail = by == MODEL_DISABLED_BY_GONE
-                                       ? MR_STR("{\"why\":\"the receiver answered 410\"}")
-                                       : MR_STR_NONE,
-                     });
+    return audit_add(control, &(struct audit_entry){
+                                  .account = account,
+                                  .action = "destination.disable",
+                                  .object = mr_str_c(id),
+                                  .detail = by == MODEL_DISABLED_BY_GONE
+                                                ? MR_STR("{\"why\":\"the receiver answered 410\"}")
+                                                : MR_STR_NONE,
+                              });
 }
 
 static mr_err status_inner(struct control *control, uint32_t number,

@@ -13,8 +13,8 @@
  *
  * The head has a checksum of its own so that a newer format is told from damage; its 64 bytes keep
  * this meaning in every format. Only keys in use are written, numbered anew, so that names that
- * producers once sent do not stay for ever. Format 1, which is read too, lacks the head of the audit
- * log at the body's end.
+ * producers once sent do not stay for ever. Format 1, which is read too, lacks the head of the
+ * audit log at the body's end.
  *
  * Safety: written beside, synced, renamed, directory synced; then all but the two newest are
  * removed. Loading reads the whole file, checks its CRC first, and decodes strictly all the same.
