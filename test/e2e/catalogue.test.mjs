@@ -249,7 +249,8 @@ test('a restart keeps the catalogue, and another account reads it only', async (
     await own.stop();
     execFileSync('python3', ['-c', 'import sqlite3, sys\n'
       + 'with sqlite3.connect(sys.argv[1]) as db:\n'
-      + '  db.execute("INSERT INTO accounts SELECT 2, ?, 1, \'Child\', owner_email, status,'
+      + '  db.execute("INSERT INTO accounts(number, id, parent, friendly_name, owner_email, status,'
+      + ' validate, unknown_types, events_per_second, version, created_ms, updated_ms) SELECT 2, ?, 1, \'Child\', owner_email, status,'
       + ' validate, unknown_types, events_per_second, 1, created_ms, updated_ms FROM accounts",'
       + ' ("acct_child",))\n'
       + '  db.execute("UPDATE clients SET account = 2")\n', path.join(own.data, 'control.db')]);
