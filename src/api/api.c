@@ -18,7 +18,7 @@
 
 #define AUTH_CACHE_ENTRIES 4096
 #define FIELDS_MAX         16
-#define EXPOSED            "etag, location, retry-after, x-request-id"
+#define EXPOSED            "etag, link, location, retry-after, x-request-id"
 #define DENIED_MEMBER      "\"error\":\"Invalid or expired token\""
 
 const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
@@ -83,6 +83,8 @@ const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
     [AUTH_ROUTE_DEAD_LETTERS_LIST] = {0, api_dead_letters_list, API_KEY_IGNORED},
     [AUTH_ROUTE_DEAD_LETTER_GET] = {0, api_dead_letter_get, API_KEY_IGNORED},
     [AUTH_ROUTE_DEAD_LETTERS_REDRIVE] = {API_BODY_MAX, api_dead_letters_redrive, API_KEY_CLAIMED},
+    [AUTH_ROUTE_AUDIT_LOG_LIST] = {0, api_audit_log_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_AUDIT_LOG_EXPORT] = {0, api_audit_log_export, API_KEY_IGNORED},
     [AUTH_ROUTE_TAIL] = {0, api_tail, API_KEY_IGNORED},
     [AUTH_ROUTE_USERS_INVITE] = {API_BODY_MAX, api_users_invite, API_KEY_IN_JOB},
     [AUTH_ROUTE_USER_INVITE] = {API_BODY_MAX, api_user_invite, API_KEY_IN_JOB},
@@ -295,6 +297,7 @@ static bool take_account(struct api_call *call, const struct auth_route_info *in
     struct api_account_query query;
     switch (api_account_of_query(call->api->snapshot, home, call->query, &query)) {
     case API_ACCOUNT_UNKNOWN:
+        api_note_refused_call(call, ACCESS_NO_RIGHTS);
         api_refuse(call, 404, api_error_code_of(info->errors, 404), "there is no such account");
         return false;
     case API_ACCOUNT_MALFORMED:
@@ -314,6 +317,34 @@ static bool take_account(struct api_call *call, const struct auth_route_info *in
     return true;
 }
 
+void api_note_refused(struct api *api, const struct http_exchange *ex, enum auth_route route,
+                      const struct api_caller *caller, mr_str request_id) {
+    if (!caller->is_refused) {
+        return;
+    }
+    char address[OS_ADDR_TEXT_SIZE];
+    os_addr_format_ip(&ex->peer, address);
+    struct control_actor actor = {
+        .kind = CONTROL_ACTOR_NOBODY, .address = mr_str_c(address), .request_id = request_id};
+    if (caller->claims != NULL) {
+        const struct model_account *account =
+            snapshot_account_by_id(api->snapshot, mr_str_c(caller->claims->account_id));
+        actor.kind = CONTROL_ACTOR_CLIENT;
+        actor.id = mr_str_c(caller->claims->client_id);
+        actor.account = account == NULL ? 0 : account->object.number;
+    } else if (caller->user != NULL) {
+        actor.kind = CONTROL_ACTOR_USER;
+        actor.id = mr_str_c(caller->user->object.id);
+        actor.account = caller->user->account;
+    }
+    access_note(api->access, &actor, route, caller->what);
+}
+
+void api_note_refused_call(struct api_call *call, enum access_what what) {
+    const struct control_actor actor = api_actor(call);
+    access_note(call->api->access, &actor, call->route, what);
+}
+
 /* False: refused, the call is answered. */
 static bool check_rights(struct api_call *call) {
     const struct auth_route_info *info = auth_route_info(call->route);
@@ -322,6 +353,9 @@ static bool check_rights(struct api_call *call) {
     }
     struct api_caller caller;
     enum api_verdict verdict = api_check_caller(call->api, call->ex, call->route, &caller);
+    if (verdict != API_ALLOWED) {
+        api_note_refused(call->api, call->ex, call->route, &caller, mr_str_c(call->request_id));
+    }
     switch (verdict) {
     case API_NO_TOKEN:
     case API_SIGNED_OUT:
@@ -519,6 +553,9 @@ static mr_err run_job(struct control *control, struct control_job *job) {
 static void job_done(struct control_job *job) {
     struct api_call *call = call_of_job(job);
     if (mr_is_err(job->err)) {
+        if (job->refusal.status == 403) {
+            api_note_refused_call(call, ACCESS_NO_RIGHTS);
+        }
         if (job->refusal.status != 0) {
             api_refuse_with(call, &job->refusal);
         } else {
@@ -563,9 +600,14 @@ void api_submit(struct api_call *call,
 mr_err api_init(struct api *api, struct snapshot *snapshot) {
     api_key_assert_table();
     MR_TRY(auth_cache_new(AUTH_CACHE_ENTRIES, &api->cache));
-    mr_err err = ingest_new(api, &api->ingest);
+    mr_err err = access_log_new(api->loop, api->control, &api->access);
+    if (mr_is_ok(err)) {
+        err = ingest_new(api, &api->ingest);
+    }
     if (mr_is_err(err)) {
+        access_log_free(api->access);
         auth_cache_free(api->cache);
+        api->access = NULL;
         api->cache = NULL;
         return err;
     }
@@ -575,9 +617,11 @@ mr_err api_init(struct api *api, struct snapshot *snapshot) {
 
 void api_done(struct api *api) {
     ingest_free(api->ingest);
+    access_log_free(api->access);
     auth_cache_free(api->cache);
     snapshot_unref(api->snapshot);
     api->ingest = NULL;
+    api->access = NULL;
     api->cache = NULL;
     api->snapshot = NULL;
 }

@@ -66,6 +66,7 @@ struct api_call {
     mr_err (*work)(struct control *control, struct api_call *call);
     void (*after)(struct api_call *call); /* NULL: answer with status and out */
     void *ask;                            /* the handler's, in arena */
+    struct audit_note *note;              /* of api_audit_then */
 };
 
 /* What an Idempotency-Key does on a route (idempotency.c). Every POST with a token has a rule but
@@ -108,6 +109,16 @@ void api_submit(struct api_call *call,
 
 /* Who acts in a job of this call, for the audit log; valid as long as the call. */
 struct control_actor api_actor(const struct api_call *call);
+
+/* The audit log shall tell that this call was refused; the caller is api_actor's. */
+void api_note_refused_call(struct api_call *call, enum access_what what);
+/* For an effect that does not lie in the store: adds a row that tells what the call asked for, then
+ * goes on here. Where the row cannot be stored the call is refused (503) and nothing is done.
+ * action: a literal; object: valid as long as the call. */
+void api_audit_then(struct api_call *call, const char *action, mr_str object,
+                    void (*go_on)(struct api_call *call));
+/* Detail of such a row: {"asked":BODY}, of a long body its length. In arena; absent: no memory. */
+mr_str api_audit_asked(struct api_call *call);
 
 /* idempotency.c. The rule of the call's route, API_KEY_IGNORED where it came without a key. */
 enum api_key_rule api_key_rule(const struct api_call *call);
@@ -202,6 +213,8 @@ void api_profile_recovery_codes(struct api_call *call);
 void api_dead_letters_list(struct api_call *call);
 void api_dead_letter_get(struct api_call *call);
 void api_dead_letters_redrive(struct api_call *call);
+void api_audit_log_list(struct api_call *call);
+void api_audit_log_export(struct api_call *call);
 void api_tail(struct api_call *call);
 void api_users_invite(struct api_call *call);
 void api_user_invite(struct api_call *call);

@@ -275,6 +275,9 @@ void ingest_on_head(struct ingest *ingest, struct http_exchange *ex) {
     api_request_id_make(api, ex, ticket->request_id);
     struct api_caller caller;
     enum api_verdict verdict = api_check_caller(api, ex, AUTH_ROUTE_EVENTS_PUBLISH, &caller);
+    if (verdict != API_ALLOWED) {
+        api_note_refused(api, ex, AUTH_ROUTE_EVENTS_PUBLISH, &caller, mr_str_c(ticket->request_id));
+    }
     switch (verdict) {
     case API_NO_TOKEN:
     case API_SIGNED_OUT:

@@ -54,9 +54,13 @@ mr_err change_end(struct control *control, mr_err err, struct refusal *ret_refus
         err = store_commit(&control->store);
         if (mr_is_ok(err) && control->store.depth == 0) {
             control->committed = control->pending.len;
+            audit_committed(control);
         }
     } else {
         store_rollback(&control->store);
+    }
+    if (mr_is_err(err)) {
+        audit_rolled_back(control);
     }
     if (control->store.depth == 0) {
         control->pending.len = control->committed;

@@ -429,7 +429,9 @@ static mr_err put_root(struct control *control, mr_str owner, mr_wall now,
     query_i64(&query, mr_wall_ms(now));
     MR_TRY(query_run(&query));
     control->root_account = number;
-    return MR_OK;
+    return audit_add(control, &(struct audit_entry){.account = number,
+                                                    .action = "account.create",
+                                                    .object = mr_str_c(result->account_id)});
 }
 
 static mr_err put_client(struct control *control, struct control_init_result *result,

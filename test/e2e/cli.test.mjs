@@ -59,7 +59,8 @@ test('an unknown option is named, with the usage', () => {
   for (const name of COMMANDS) {
     const args = {json: ['check', '--nope'], version: ['--nope'], reference: ['--nope'],
       destinations: ['--nope'], rules: ['--nope'], secrets: ['--nope'],
-      serve: ['--data', server.data, '--nope=1'], config: ['--nope=1'], filter: ['test', '--nope']}[name]
+      serve: ['--data', server.data, '--nope=1'], config: ['--nope=1'], filter: ['test', '--nope'],
+      audit: ['list', '--nope']}[name]
       ?? ['--nope'];
     const about = name === 'json' ? /could not read --nope/
       : name === 'version' ? /takes no arguments/
@@ -104,6 +105,9 @@ test('arguments that lack, or are too many', () => {
     [['event-types'], /say what to do/], [['event-types', 'get'], /"get" alone/],
     [['event-types', 'nope', 'x'], /"nope" with these/], [['filter'], /filter test|say what|test/],
     [['filter', 'test'], /--pattern|--cesql/], [['filter', 'test', '--cesql', 'TRUE'], /EVENT|file/],
+    [['audit'], /list, export or verify/], [['audit', 'nope'], /list, export or verify/],
+    [['audit', 'list', 'x'], /too many: "x"/], [['audit', 'export', 'x'], /too many: "x"/],
+    [['audit', 'verify'], /needs the exported file/], [['audit', 'verify', 'a', 'b'], /too many: "b"/],
     [['secrets', 'import'], /import needs --data, --name/],
     [['secrets', 'get', 'whs_1'], /unknown action "get"/],
     [['secrets', 'delete', 'whs_1'], /unknown action "delete"/],

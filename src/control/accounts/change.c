@@ -16,7 +16,6 @@
 #define DESCRIPTION_BYTES_MAX 512
 #define EMAIL_BYTES_MAX       254
 #define RATE_MAX              100000000
-#define DETAIL_BYTES_MAX      8192
 
 /* ---- the body ---- */
 
@@ -151,20 +150,15 @@ static void bind_view(struct query *query, const struct account_view *view) {
     query_i64(query, view->needs_second_factor);
 }
 
-/* The body as the detail of the log: nothing in it is secret. */
-static mr_err add_to_log(struct control *control, uint32_t account, const char *action, mr_str id,
-                         json_value body) {
-    mr_buf detail;
-    mr_buf_init(&detail, DETAIL_BYTES_MAX);
-    mr_err err = json_minify(body, JSON_UTF8, &detail);
+static mr_err tell(struct control *control, uint32_t account, const char *action,
+                   const struct account_view *before, const struct account_view *after) {
+    struct audit_change change;
+    audit_change_begin(&change);
+    mr_err err = before == NULL ? MR_OK : account_write_json(before, &change.before);
     if (mr_is_ok(err)) {
-        err = audit_add(control, &(struct audit_entry){.account = account,
-                                                       .action = action,
-                                                       .object = id,
-                                                       .detail = mr_buf_view(&detail)});
+        err = account_write_json(after, &change.after);
     }
-    mr_buf_done(&detail);
-    return err;
+    return audit_change_end(control, &change, err, account, action, after->id);
 }
 
 /* ---- creation ---- */
@@ -237,12 +231,12 @@ static mr_err create_judged(struct control *control, uint32_t parent, json_value
     view.id = mr_str_of(id, crypto_id_make(MR_STR("acct_"), now, id));
     MR_TRY(insert(control, parent, &view));
     MR_TRY(change_mark(control, MODEL_ACCOUNT, view.number));
-    MR_TRY(add_to_log(control, parent, "account.create", view.id, root));
     if (view.owner_email.len > 0) {
         MR_TRY(invites_make_owner(control, view.number, view.owner_email, base_url, now, arena,
                                   &made, ret_refusal));
     }
     MR_TRY(account_find(control, view.number, arena, ret_view, ret_refusal));
+    MR_TRY(tell(control, parent, "account.create", NULL, ret_view));
     ret_view->owner_url = made.url;
     return MR_OK;
 }
@@ -293,6 +287,7 @@ static mr_err patch_judged(struct control *control, uint32_t account, json_value
                            struct refusal *ret_refusal) {
     struct account_view view;
     MR_TRY(account_find(control, account, arena, &view, ret_refusal));
+    const struct account_view before = view;
     if (if_version != 0 && if_version != view.version) {
         return refuse(ret_refusal, REFUSAL_PRECONDITION, "The account was changed meanwhile.");
     }
@@ -300,8 +295,8 @@ static mr_err patch_judged(struct control *control, uint32_t account, json_value
     MR_TRY(update(control, account, &view));
     MR_TRY(put_platform(control, account, view.twilio_id));
     MR_TRY(change_mark(control, MODEL_ACCOUNT, account));
-    MR_TRY(add_to_log(control, account, "account.change", view.id, root));
-    return account_find(control, account, arena, ret_view, ret_refusal);
+    MR_TRY(account_find(control, account, arena, ret_view, ret_refusal));
+    return tell(control, account, "account.change", &before, ret_view);
 }
 
 mr_err accounts_patch(struct control *control, uint32_t account, mr_str body, uint32_t if_version,
