@@ -14,6 +14,7 @@ const client = {client_id: `apiclient_${'0'.repeat(26)}`, account_id: ACCOUNT, n
   date_created: 'Fri, 05 Apr 2024 11:08:14 GMT'};
 const error = (status, code) => ({status, code, message: 'm', info: `https://h/errors/${code}`,
   more_info: `https://h/errors/${code}`});
+const clients = 40000; // a code of theirs is this and the status
 const token = '/api-services/v1/auth/token';
 
 // [method, target, status, body, paths of members that must be there]
@@ -30,7 +31,7 @@ const good = [
   ['GET', '/v1/clients/x', 200, {client}, ['client', 'client.locked']],
   ['POST', '/v1/clients', 201, {...client, message: 'm', client_secret: 'x'.repeat(32),
     date_created: '2026-01-01T00:00:00.000Z'}, ['client_secret', 'message', 'date_created']],
-  ['POST', '/v1/clients', 403, error(403, 40403), ['code', 'info']],
+  ['POST', '/v1/clients', 403, error(403, clients + 403), ['code', 'info']],
   ['GET', '/v1/ping', 200, {status: 'ok'}, ['status']],
   ['POST', '/v1/secrets', 201, {...SECRET, secret: 'a'.repeat(64)}, ['secret', 'id', 'name',
     'status', 'last_modified']],
@@ -83,7 +84,7 @@ describe('contracts', () => {
   test('values that no contract knows, and codes of another family', () => {
     for (const [row, path, value] of [[0, 'status', 'active'], [0, 'id', 'account-1'], [0, 'x', 1],
       [0, 'parent_id', null], [0, 'date_created', 'yesterday'], [4, 'platforms.0.platform', 'acme'],
-      [2, 'code', 40404], [8, 'code', 20006], [12, 'code', 20006], [7, 'client_secret', 'short'],
+      [2, 'code', clients + 404], [8, 'code', 20006], [12, 'code', 20006], [7, 'client_secret', 'short'],
       [5, 'clients.0.client_secret', 'x'], [5, 'clients.0.date_created', '2026-01-01T00:00:00Z'],
       [10, 'secret', 'XYZ'], [11, 'data.0.secret', 'a'.repeat(64)], [13, 'expires_in', '3600'],
       [13, 'token_type', 'bearer'], [14, 'error', 'invalid_client'], [2, 'status', 400],
