@@ -11,7 +11,7 @@ import {addUser, Browser, setPassword, sql} from './people.mjs';
 const OWNER = 'owner@example.com';
 const word = () => `${randomBytes(9).toString('base64url')} and more`;
 const passwords = {owner: word(), admin: word(), developer: word(), plain: word(), products: word(),
-  second: word(), twice: word(), victim: word()};
+  second: word(), twice: word(), few: word(), victim: word()};
 const ids = {};
 let server;
 
@@ -25,6 +25,7 @@ before(async () => {
   ids.products = addUser(server, 'products@example.com', 'developer', passwords.products,
     {products: ['Webhooks']});
   ids.second = addUser(server, 'second@example.com', 'developer', passwords.second);
+  addUser(server, 'few@example.com', 'admin', passwords.few, {products: ['Webhooks']});
   ids.victim = addUser(server, 'victim@example.com', 'developer', passwords.victim);
   ids.nobody = addUser(server, 'invited@example.com', 'default', null);
   sql(server, `UPDATE users SET status = 'INVITED' WHERE email = 'invited@example.com'`);
@@ -329,6 +330,13 @@ test('users are read, changed, removed; nobody changes their own role', async ()
   refused(await new Browser(server).signIn('victim@example.com', passwords.victim), 401, 20401);
   await admin.call('PATCH', at(ids.victim), {status: 'ACTIVE', role: 'developer'});
   await victim.signIn('victim@example.com', passwords.victim);
+  // Nobody gives more than they hold: an Admin of some products, too.
+  const few = await Browser.open(server, 'few@example.com', passwords.few);
+  for (const body of [{role: 'admin'}, {products: ['Webhooks', 'Events']}, {role: 'developer'}]) {
+    refused(await few.call('PATCH', at(ids.plain), body), 403, 20006, /than they hold/);
+  }
+  assert.equal((await few.call('PATCH', at(ids.plain), {products: ['Webhooks']})).status, 200);
+  await admin.call('PATCH', at(ids.plain), {products: null});
   refused(await admin.call('DELETE', at(owner.id)), 409, 20409, /Owner/);
   refused(await admin.call('DELETE', at(ids.admin)), 409, 20409, /themselves/);
   assert.equal((await admin.call('DELETE', at(ids.victim))).status, 204);
