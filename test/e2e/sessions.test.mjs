@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import {execFileSync} from 'node:child_process';
 import {randomBytes} from 'node:crypto';
+import http from 'node:http';
 import {after, before, test} from 'node:test';
 
-import {certificates, Server} from './harness.mjs';
+import {certificates, Server, until} from './harness.mjs';
 import {addUser, Browser, setPassword, sql} from './people.mjs';
 
 const OWNER = 'owner@example.com';
@@ -267,6 +268,31 @@ test('a session is listed, revoked, signed out', async () => {
     refused(await dev.call('GET', `/v1/sessions?${page}`), 400, 20400);
     refused(await dev.call('GET', `/v1/users?${page}`), 400, 20400);
   }
+});
+
+test('the live view of whoever lost the right ends', async () => {
+  const watch = (headers) => new Promise((resolve, reject) => {
+    const call = http.get(`${server.url}/v1/tail`, {headers, agent: false}, (response) => {
+      const reader = {ended: false, status: response.statusCode};
+      response.once('data', () => resolve(reader));
+      response.on('end', () => { reader.ended = true; });
+      response.on('error', () => { reader.ended = true; });
+    });
+    call.on('error', reject);
+  });
+  const admin = await Browser.open(server, 'admin@example.com', passwords.admin);
+  const other = await Browser.open(server, 'admin@example.com', passwords.admin);
+  const reads = await watch({cookie: `__Host-millrace=${admin.cookie}`});
+  const stays = await watch({cookie: `__Host-millrace=${other.cookie}`});
+  const token = await watch({authorization: `Bearer ${server.token}`});
+  assert.equal(reads.status, 200);
+  assert.equal((await admin.call('DELETE', '/v1/session')).status, 204);
+  await until('the stream ends', () => reads.ended);
+  assert.equal(stays.ended, false);
+  assert.equal(token.ended, false);
+  await other.call('DELETE', '/v1/session');
+  await until('this one too', () => stays.ended);
+  assert.equal(token.ended, false);
 });
 
 test('a cookie that is none, or cut, or another one', async () => {
