@@ -54,6 +54,9 @@ const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
     [AUTH_ROUTE_EVENT_TYPES_CREATE] = {API_BODY_MAX, api_event_types_create, API_KEY_IN_JOB},
     [AUTH_ROUTE_EVENT_TYPE_GET] = {0, api_event_type_get, API_KEY_IGNORED},
     [AUTH_ROUTE_EVENT_TYPE_PATCH] = {API_BODY_MAX, api_event_type_patch, API_KEY_IGNORED},
+    [AUTH_ROUTE_ACCOUNTS_LIST] = {0, api_accounts_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_ACCOUNTS_CREATE] = {API_BODY_MAX, api_accounts_create, API_KEY_IN_JOB},
+    [AUTH_ROUTE_PLATFORM_MAPPINGS] = {0, api_platform_mappings, API_KEY_IGNORED},
     [AUTH_ROUTE_ACCOUNT_GET] = {0, api_account_get, API_KEY_IGNORED},
     [AUTH_ROUTE_ACCOUNT_PATCH] = {API_BODY_MAX, api_account_patch, API_KEY_IGNORED},
     [AUTH_ROUTE_OWNERSHIP_TRANSFER] = {API_BODY_MAX, api_ownership_transfer, API_KEY_IN_JOB},
@@ -81,6 +84,15 @@ const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
     [AUTH_ROUTE_DEAD_LETTER_GET] = {0, api_dead_letter_get, API_KEY_IGNORED},
     [AUTH_ROUTE_DEAD_LETTERS_REDRIVE] = {API_BODY_MAX, api_dead_letters_redrive, API_KEY_CLAIMED},
     [AUTH_ROUTE_TAIL] = {0, api_tail, API_KEY_IGNORED},
+    [AUTH_ROUTE_USERS_INVITE] = {API_BODY_MAX, api_users_invite, API_KEY_IN_JOB},
+    [AUTH_ROUTE_USER_INVITE] = {API_BODY_MAX, api_user_invite, API_KEY_IN_JOB},
+    [AUTH_ROUTE_USER_RESET_LINK] = {API_BODY_MAX, api_user_reset_link, API_KEY_IN_JOB},
+    [AUTH_ROUTE_PORTAL_LINKS_CREATE] = {API_BODY_MAX, api_portal_links_create, API_KEY_IN_JOB},
+    [AUTH_ROUTE_PASSWORD_RESETS] = {API_SIGNIN_BODY_MAX, api_password_resets, API_KEY_IGNORED},
+    [AUTH_ROUTE_LINK_GET] = {0, api_link_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_LINK_USE] = {API_SIGNIN_BODY_MAX, api_link_use, API_KEY_IGNORED},
+    [AUTH_ROUTE_LINK_PAGE] = {0, api_link_page, API_KEY_IGNORED},
+    [AUTH_ROUTE_LINK_PAGE_USE] = {API_SIGNIN_BODY_MAX, api_link_page_use, API_KEY_IGNORED},
     [AUTH_ROUTE_PING] = {0, api_ping, API_KEY_IGNORED},
     [AUTH_ROUTE_SCHEMA_GET] = {0, api_schema_get, API_KEY_IGNORED},
     [AUTH_ROUTE_ERROR_PAGE] = {0, api_error_page_get, API_KEY_IGNORED},
@@ -277,6 +289,31 @@ static bool call_fill(struct api_call *call, const struct auth_route_match *matc
 
 /* ---- rights ---- */
 
+/* The account that the call is about. False: refused, the call is answered. */
+static bool take_account(struct api_call *call, const struct auth_route_info *info,
+                         const struct model_account *home) {
+    struct api_account_query query;
+    switch (api_account_of_query(call->api->snapshot, home, call->query, &query)) {
+    case API_ACCOUNT_UNKNOWN:
+        api_refuse(call, 404, api_error_code_of(info->errors, 404), "there is no such account");
+        return false;
+    case API_ACCOUNT_MALFORMED:
+        api_refuse(call, 400, api_error_code_of(info->errors, 400),
+                   "account_id stands twice in the query, or with a bad percent escape");
+        return false;
+    case API_ACCOUNT_FOUND:
+        break;
+    }
+    call->account = query.account->object.number;
+    call->is_account_named = query.is_named;
+    call->account_id = mr_arena_str(&call->arena, mr_str_c(query.account->object.id));
+    if (mr_str_is_absent(call->account_id)) {
+        api_refuse_memory(call);
+        return false;
+    }
+    return true;
+}
+
 /* False: refused, the call is answered. */
 static bool check_rights(struct api_call *call) {
     const struct auth_route_info *info = auth_route_info(call->route);
@@ -302,7 +339,6 @@ static bool check_rights(struct api_call *call) {
         break;
     }
     call->home = caller.account->object.number;
-    call->account = call->home;
     call->scopes = *caller.scopes;
     if (caller.user != NULL) {
         call->user = caller.user->object.number;
@@ -313,13 +349,12 @@ static bool check_rights(struct api_call *call) {
     const struct model_object *who =
         caller.user != NULL ? &caller.user->object : &caller.client->object;
     call->caller_id = mr_arena_str(&call->arena, mr_str_c(who->id));
-    call->account_id = mr_arena_str(&call->arena, mr_str_c(caller.account->object.id));
-    if (mr_str_is_absent(call->account_id) || mr_str_is_absent(call->caller_id) ||
+    if (mr_str_is_absent(call->caller_id) ||
         (call->user != 0 && mr_str_is_absent(call->session_id))) {
         api_refuse_memory(call);
         return false;
     }
-    return true;
+    return take_account(call, info, caller.account);
 }
 
 /* ---- the handler of the HTTP server ---- */
@@ -374,7 +409,8 @@ static void on_head(void *ctx, struct http_exchange *ex) {
     }
     struct api_call *call = call_new(api, ex);
     if (call == NULL) {
-        http_exchange_answer_and_close(ex, 503, NULL, 0, MR_STR_NONE);
+        const mr_field cors = {MR_STR("access-control-allow-origin"), MR_STR("*")};
+        http_exchange_answer_and_close(ex, 503, &cors, 1, MR_STR_NONE);
         return;
     }
     bool hidden = api->metrics_open && (!match.found || match.route != AUTH_ROUTE_METRICS);

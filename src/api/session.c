@@ -13,8 +13,6 @@
 
 #include <stdio.h>
 
-#define COOKIE_MAX 256
-
 /* ---- bodies ---- */
 
 void api_text_wipe(mr_str *value) {
@@ -132,12 +130,16 @@ static void answer_with(struct api_call *call, const char *cookie) {
     api_answer_as(call, MR_STR("application/json"), fields, 2);
 }
 
-void api_answer_with_cookie(struct api_call *call, struct signin_outcome *outcome) {
-    char cookie[COOKIE_MAX];
-    (void)snprintf(cookie, sizeof cookie,
+void api_cookie_format(const struct api *api, const char *value, char out[static API_COOKIE_SIZE]) {
+    (void)snprintf(out, API_COOKIE_SIZE,
                    SESSION_COOKIE_NAME "=%s; Path=/; Max-Age=%lld; Secure; HttpOnly; "
                                        "SameSite=Strict",
-                   outcome->cookie, (long long)call->api->session_max_s);
+                   value, (long long)api->session_max_s);
+}
+
+void api_answer_with_cookie(struct api_call *call, struct signin_outcome *outcome) {
+    char cookie[API_COOKIE_SIZE];
+    api_cookie_format(call->api, outcome->cookie, cookie);
     answer_with(call, cookie);
     crypto_wipe(cookie, sizeof cookie);
     crypto_wipe(outcome, sizeof *outcome);

@@ -8,6 +8,9 @@
 /* Answers with call->status, call->out as JSON and the session's cookie; wipes outcome. For
  * every call that signs somebody in (also by a link). */
 void api_answer_with_cookie(struct api_call *call, struct signin_outcome *outcome);
+/* The Set-Cookie field of a session whose cookie has that value; the caller wipes it. */
+#define API_COOKIE_SIZE 256
+void api_cookie_format(const struct api *api, const char *value, char out[static API_COOKIE_SIZE]);
 /* False: refused, the call is answered: a session is given over HTTPS or loopback only, and to no
  * other site. */
 bool api_may_sign_in(struct api_call *call);

@@ -118,6 +118,9 @@ enum auth_errors {
     X(EVENT_TYPES_CREATE, "POST", "/v1/event-types", EVENT_CATALOGUE, WRITE, PLAIN)                \
     X(EVENT_TYPE_GET, "GET", "/v1/event-types/{type}", EVENT_CATALOGUE, READ, PLAIN)               \
     X(EVENT_TYPE_PATCH, "PATCH", "/v1/event-types/{type}", EVENT_CATALOGUE, MODIFY, PLAIN)         \
+    X(ACCOUNTS_LIST, "GET", "/v1/accounts", ACCOUNTS, READ, PLAIN)                                 \
+    X(ACCOUNTS_CREATE, "POST", "/v1/accounts", ACCOUNTS, WRITE, PLAIN)                             \
+    X(PLATFORM_MAPPINGS, "GET", "/v1/platform_account_mappings", ACCOUNTS, READ, PLAIN)            \
     X(ACCOUNT_GET, "GET", "/v1/accounts/{id}", ACCOUNTS, READ, PLAIN)                              \
     X(ACCOUNT_PATCH, "PATCH", "/v1/accounts/{id}", ACCOUNTS, MODIFY, PLAIN)                        \
     X(OWNERSHIP_TRANSFER, "POST", "/v1/accounts/{id}/transfer-ownership", ACCOUNTS, MODIFY, PLAIN) \
@@ -142,6 +145,15 @@ enum auth_errors {
     X(DEAD_LETTER_GET, "GET", "/v1/dead-letters/{id}", EVENT_STREAMS, READ, PLAIN)                 \
     X(DEAD_LETTERS_REDRIVE, "POST", "/v1/dead-letters/redrive", EVENT_STREAMS, WRITE, PLAIN)       \
     X(TAIL, "GET", "/v1/tail", EVENT_STREAMS, READ, PLAIN)                                         \
+    X(USERS_INVITE, "POST", "/v1/users", USERS, WRITE, PLAIN)                                      \
+    X(USER_INVITE, "POST", "/v1/users/{id}/invite", USERS, WRITE, PLAIN)                           \
+    X(USER_RESET_LINK, "POST", "/v1/users/{id}/reset-link", USERS, WRITE, PLAIN)                   \
+    X(PORTAL_LINKS_CREATE, "POST", "/v1/portal-links", USERS, WRITE, PLAIN)                        \
+    X(PASSWORD_RESETS, "POST", "/v1/password-resets", NONE, NO_ACCESS, PLAIN)                      \
+    X(LINK_GET, "GET", "/v1/links/{token}", NONE, NO_ACCESS, PLAIN)                                \
+    X(LINK_USE, "POST", "/v1/links/{token}", NONE, NO_ACCESS, PLAIN)                               \
+    X(LINK_PAGE, "GET", "/links/{token}", NONE, NO_ACCESS, PLAIN)                                  \
+    X(LINK_PAGE_USE, "POST", "/links/{token}", NONE, NO_ACCESS, PLAIN)                             \
     X(PING, "GET", "/v1/ping", NONE, NO_ACCESS, CLIENTS)                                           \
     X(SCHEMA_GET, "GET", "/schemas/{name}/{version}", NONE, NO_ACCESS, PLAIN)                      \
     X(ERROR_PAGE, "GET", "/errors/{code}", NONE, NO_ACCESS, PLAIN)                                 \

@@ -22,7 +22,7 @@ enum cli_exit {
 /* X(symbol, name, usage, summary) in the order of help. */
 #define CLI_COMMANDS(X)                                                                            \
     X(serve, "serve", "serve --data DIR [--config FILE] [--KEY VALUE …]",                          \
-      "Run the server on a data folder made by init")                                              \
+      "Run the server on a data folder, made by init or by the first start")                       \
     X(init, "init", "init --data DIR --owner EMAIL [--json]",                                      \
       "Make a data folder: root account, owner, an API client with every right")                   \
     X(publish, "publish", "publish [FILE|-]",                                                      \
@@ -53,8 +53,10 @@ enum cli_exit {
       "import --data DIR --name NAME FILE",                                                        \
       "Manage webhook secrets (import works on a folder that is not served)")                      \
     X(users, "users",                                                                              \
-      "users set-password --data DIR --email EMAIL --password-file FILE [--account ID]",           \
-      "Set a user's password in a folder that is not served; their sessions end")                  \
+      "users list | get ID | invite EMAIL --role ROLE [--name NAME] [--products A,B] | "           \
+      "invite-again ID | update ID FILE | delete ID | reset-link ID | "                            \
+      "set-password --data DIR --email EMAIL --password-file FILE [--account ID]",                 \
+      "Invite and manage users (set-password works on a folder that is not served)")               \
     X(sign, "sign", "sign --secret-file FILE --method M --url URL BODYFILE",                       \
       "Print the kore-signature of a request")                                                     \
     X(verify, "verify", "verify --secret-file FILE --method M --url URL --signature HEX BODYFILE", \
@@ -74,8 +76,8 @@ enum cli_exit {
       "Verify every checksum and recount what is owed: exit 0 sound, 1 findings, 2 unreadable")    \
     X(config, "config", "config [--config FILE] [--KEY VALUE …]",                                  \
       "Print the settings in force, or what is wrong with them")                                   \
-    X(reference, "reference", "reference settings|errors|metrics|commands|api",                    \
-      "Print a reference table in Markdown")                                                       \
+    X(reference, "reference", "reference settings|errors|metrics|commands|api [--json]",           \
+      "Print a reference table in Markdown; --json: the routes, for programs")                     \
     X(version, "version", "version", "Print the version")
 
 #define CLI_DECLARE(symbol, name, usage, summary) int cli_##symbol(int argc, char **argv);

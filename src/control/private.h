@@ -23,7 +23,8 @@ struct changes {
 };
 
 struct publication;
-struct signin; /* people/signin.h */
+struct signin;    /* people/signin.h */
+struct slow_door; /* auth/slow.h */
 
 struct control {
     struct control_options options; /* pointers of the caller's, but for issuer and audience */
@@ -44,8 +45,9 @@ struct control {
     struct changes pending;    /* the tail of the open transaction included */
     size_t committed;          /* of pending: what a commit has made so */
     struct filter_pool filters;
-    struct signin *signin;      /* NULL until somebody signs in */
-    struct control_actor actor; /* of the job that runs; the program itself between jobs */
+    struct signin *signin;        /* NULL until somebody signs in */
+    struct slow_door *reset_door; /* NULL until a password reset is asked for */
+    struct control_actor actor;   /* of the job that runs; the program itself between jobs */
 
     /* jobs.c */
     struct mailbox mailbox; /* any thread */

@@ -41,6 +41,13 @@ enum config_kind {
     X(allow_networks, LIST, "", 0, 0, "CIDR blocks that destinations may reach all the same")      \
     X(extra_ca_file, TEXT, "", 0, 0, "PEM bundle of further authorities to trust")                 \
     X(egress_proxy, TEXT, "", 0, 0, "http://host:port of a CONNECT proxy for deliveries")          \
+    X(smtp_url, TEXT, "", 0, 0,                                                                    \
+      "smtp://host:port (STARTTLS needed but on loopback) or smtps://host:port: sends mail")       \
+    X(smtp_from, TEXT, "", 0, 0, "Sender's address of the mail")                                   \
+    X(smtp_user, TEXT, "", 0, 0, "Name to sign in to the SMTP server with")                        \
+    X(smtp_password_file, TEXT, "", 0, 0, "File whose first line is the password of smtp_user")    \
+    X(smtp_ca_file, TEXT, "", 0, 0,                                                                \
+      "PEM bundle of authorities for the SMTP server; default: the system's")                      \
     X(log_level, TEXT, "info", 0, 0, "debug, info, warn or error")                                 \
     X(workers, NUMBER, "0", 0, 64, "Worker threads; 0: as many as cores are granted")              \
     X(connections_max, NUMBER, "16384", 16, 1000000, "Client connections in all")                  \

@@ -23,6 +23,9 @@
 #include "os/clock.h"
 #include "os/process.h"
 #include "os/signals.h"
+#include "mail/mailer.h"
+#include "server/first_start.h"
+#include "server/mail.h"
 #include "server/stores.h"
 
 #include <errno.h>
@@ -161,7 +164,7 @@ static int load_lists(struct program *program) {
 
 mr_err program_metrics(void *ctx, mr_buf *out) {
     struct program *program = ctx;
-    const mr_metrics *arrays[PROGRAM_WORKERS_MAX + 4];
+    const mr_metrics *arrays[PROGRAM_WORKERS_MAX + 5];
     size_t n = 0;
     for (size_t i = 0; i < program->n_workers; i++) {
         arrays[n++] = &program->workers[i].metrics;
@@ -170,6 +173,7 @@ mr_err program_metrics(void *ctx, mr_buf *out) {
     arrays[n++] = &program->control_metrics;
     arrays[n++] = &program->keeper_metrics;
     arrays[n++] = &program->own_metrics;
+    arrays[n++] = &program->mail_metrics;
     return mr_metrics_format(arrays, n, out);
 }
 
@@ -415,8 +419,8 @@ static int open_main_loop(struct program *program) {
 static int start(struct program *program) {
     int code = open_main_loop(program);
     int (*const steps[])(struct program * program) = {
-        load_lists,   load_tls,    load_trust, stores_open,   stores_recover,
-        make_workers, stores_keep, listen_all, start_threads,
+        load_lists,   load_tls,    load_trust, first_start_make, stores_open,   stores_recover,
+        make_workers, stores_keep, listen_all, first_start_show, start_threads, mail_start,
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0] && code == PROGRAM_OK; i++) {
         code = steps[i](program);
@@ -429,6 +433,7 @@ static void free_most(struct program *program) {
     for (size_t i = 0; i < program->n_workers && program->workers != NULL; i++) {
         worker_done(&program->workers[i]);
     }
+    mailer_free(program->mailer);
     stores_close(program);
     mr_free(program->workers);
     tail_hub_free(program->tails);
@@ -442,6 +447,7 @@ static void free_most(struct program *program) {
 /* Ends the threads in order; everything that workers had under way is over. They run, and read
  * their mail, until nobody is left who may send them any. */
 static void stop_threads(struct program *program) {
+    mailer_stop(program->mailer);
     if (program->control_started) {
         control_stop(program->control);
         control_join(program->control);
@@ -486,6 +492,16 @@ static void end_cleanly(struct program *program) {
     loop_done(&program->loop);
 }
 
+/* Beside the data folder, like the master key. */
+static void name_setup_file(struct program *program) {
+    size_t len = strlen(program->data_dir);
+    while (len > 1 && program->data_dir[len - 1] == '/') {
+        len--;
+    }
+    snprintf(program->setup_file, sizeof program->setup_file, "%.*s.setup-link", (int)len,
+             program->data_dir);
+}
+
 int program_run(const struct config *config, const char *data_dir,
                 const struct program_events *events) {
     struct program *program = MR_NEW(struct program);
@@ -495,6 +511,7 @@ int program_run(const struct config *config, const char *data_dir,
     }
     program->config = config;
     program->data_dir = data_dir;
+    name_setup_file(program);
     program->events = *events;
     program->log = (mr_log){level_of(config->log_level), log_write, log_now, NULL};
     if (!config->debug_core) {

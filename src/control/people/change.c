@@ -5,21 +5,13 @@
 #include "control/people/users.h"
 
 #include "control/audit.h"
+#include "control/people/links.h"
 #include "control/people/parts.h"
 #include "control/people/sessions.h"
 #include "control/people/totp.h"
 #include "control/private.h"
 #include "json/write.h"
 #include "os/clock.h"
-
-mr_err user_changed_tell(struct control *control, const struct user_view *user, const char *what,
-                         struct refusal *ret_refusal) {
-    (void)control;
-    (void)user;
-    (void)what;
-    (void)ret_refusal;
-    return MR_OK;
-}
 
 /* ---- PATCH ---- */
 
@@ -306,6 +298,7 @@ mr_err users_set_password(struct control *control, uint32_t number, mr_str hash,
         return MR_ERR(MR_E_NOT_FOUND);
     }
     MR_TRY(change_mark(control, MODEL_USER, number));
+    MR_TRY(links_end(control, LINK_RESET, number));
     return sessions_end_all(control, number, except_session);
 }
 

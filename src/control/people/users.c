@@ -81,8 +81,9 @@ bool user_email_is_plausible(mr_str email) {
         return false;
     }
     for (size_t i = 0; i < email.len; i++) {
-        if (email.ptr[i] <= ' ' || email.ptr[i] >= 0x7f) {
-            return false;
+        if (email.ptr[i] <= ' ' || email.ptr[i] >= 0x7f ||
+            mr_str_find_byte(MR_STR("<>()[],;:\\\""), email.ptr[i], 0) != SIZE_MAX) {
+            return false; /* what could end an address in a mail's fields */
         }
     }
     return true;

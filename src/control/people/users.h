@@ -49,7 +49,8 @@ extern const struct shape user_change_shape;
 /* {"user_id"} */
 extern const struct shape ownership_shape;
 
-/* Whether it may be an e-mail address: one @, printable ASCII without spaces, at most 254 bytes. */
+/* Whether it may be an e-mail address: one @, printable ASCII without spaces and without what could
+ * end an address in a mail (<>()[],;:\"), at most 254 bytes. */
 bool user_email_is_plausible(mr_str email);
 /* In lower case, in arena; absent without memory. */
 mr_str user_email_fold(mr_arena *arena, mr_str email);
@@ -106,8 +107,8 @@ mr_err users_transfer(struct control *control, const struct user_editor *editor,
                       struct user_view *ret_view, struct refusal *ret_refusal);
 
 /* Sets the password (argon2id's own form, made by passwords.h); inside a change. An INVITED user
- * becomes ACTIVE; all sessions end but except_session (its id; absent: all). No audit row, no
- * e-mail. MR_E_NOT_FOUND. */
+ * becomes ACTIVE; reset links and all sessions end but except_session (its id; absent: all). No
+ * audit row, no e-mail. MR_E_NOT_FOUND. */
 mr_err users_set_password(struct control *control, uint32_t number, mr_str hash,
                           mr_str except_session);
 /* An operator's way back in (`millrace users set-password`): the same in a change of its own, and
