@@ -1,102 +1,118 @@
-/* API clients, their tokens, and the keys that sign them.
+/* API clients: made, changed, deleted, and by whom.
  *
- * A client's secret is 256 random bits, so it needs no slow hash: what is kept is an HMAC under a
- * pepper that lies sealed, which makes a copy of the database alone useless and a check cost a
- * microsecond. An unknown client costs the same HMAC and comparison as a wrong secret.
+ * A caller of these functions has passed the table of routes: it holds the access on API Clients
+ * that its call needs. What the table cannot say is judged here, from the row of the object and the
+ * job's actor:
  *
- * A token carries the client's generation; disabling and revoking raise it, and workers compare at
- * each request, so both work the moment the new snapshot is adopted. Changed scopes, type or expiry
- * leave issued tokens alone, as KORE's do.
+ *   an admin client is touched by Owner, Admins and admin clients only
+ *   a locked client by those and by its owner
+ *   rights, and a secret that gives them, go only to callers who hold them themselves
  *
- * Signing keys: rows that were never retired have no verify_until_s; the newest of them whose
- * sign_from_s has come signs. A retired key keeps its public half until its last token has
- * expired. */
-#include "control/clients.h"
+ * A client that calls counts as an admin: the scope API Clients is a global one, and those are
+ * admin clients' alone. */
+#include "control/access/parts.h"
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "control/body.h"
-#include "control/private.h"
-#include "json/write.h"
 #include "os/clock.h"
 
+#include <stdio.h>
+
 #define SECRET_RANDOM_BYTES 32
-#define SCOPES_BYTES_MAX    4096
-#define KEYS_MAX            16
+#define LACKING_TEXT_SIZE   256
 
-/* Columns of a client_view, in the order of read_view. */
-#define VIEW_COLUMNS                                                                               \
-    "c.number, c.id, a.id, c.name, c.owner, c.type, c.locked, c.enabled, c.token_expiry_s,"        \
-    " c.scopes, c.created_ms, c.version"
+static const struct body_place place = {.path = "", .wrong = REFUSAL_CLIENT_MALFORMED};
 
-static mr_err read_view(struct query *query, mr_arena *arena, struct client_view *view) {
-    *view = (struct client_view){
-        .number = (uint32_t)query_col_i64(query, 0),
-        .client_id = query_col_text(query, 1, arena),
-        .account_id = query_col_text(query, 2, arena),
-        .name = query_col_text(query, 3, arena),
-        .client_owner = query_col_text(query, 4, arena),
-        .type = (enum auth_client_type)query_col_i64(query, 5),
-        .locked = query_col_is_null(query, 6) ? (int8_t)-1 : (int8_t)query_col_i64(query, 6),
-        .is_enabled = query_col_i64(query, 7) != 0,
-        .token_expiry_s = (uint32_t)query_col_i64(query, 8),
-        .created_ms = query_col_i64(query, 10),
-        .version = (uint32_t)query_col_i64(query, 11),
-    };
-    const char *why = NULL;
-    mr_err err = auth_scopes_parse(query_col_bytes(query, 9), &view->scopes, &why);
-    return mr_is_err(err) && !mr_err_is(err, MR_E_NOMEM) ? MR_ERR(MR_E_FAILED) : err;
-}
+/* ---- who may ---- */
 
-static mr_err find_view(struct control *control, uint32_t account, mr_str id, mr_arena *arena,
-                        struct client_view *view, struct refusal *ret_refusal) {
-    struct query query =
-        query_begin(&control->store,
-                    "SELECT " VIEW_COLUMNS " FROM clients c JOIN accounts a ON a.number = c.account"
-                    " WHERE c.id = ?1 AND c.account = ?2");
-    query_text(&query, id);
-    query_i64(&query, account);
-    mr_err err = MR_ERR(MR_E_NOT_FOUND);
+struct editor {
+    bool is_admin;
+    mr_str email; /* of a user; absent: none */
+};
+
+static mr_err find_editor(struct control *control, mr_arena *arena, struct editor *ret_editor) {
+    *ret_editor = (struct editor){.is_admin = control->actor.kind == CONTROL_ACTOR_SYSTEM ||
+                                              control->actor.kind == CONTROL_ACTOR_CLIENT,
+                                  .email = MR_STR_NONE};
+    if (control->actor.kind != CONTROL_ACTOR_USER) {
+        return MR_OK;
+    }
+    struct query query = query_begin(
+        &control->store, "SELECT role IN ('owner', 'admin'), email FROM users WHERE id = ?1");
+    query_text(&query, control->actor.id);
     while (query_row(&query)) {
-        err = read_view(&query, arena, view);
+        ret_editor->is_admin = query_col_i64(&query, 0) != 0;
+        ret_editor->email = query_col_text(&query, 1, arena);
     }
-    mr_err ended = query_end(&query);
-    if (mr_is_err(ended)) {
-        return ended;
-    }
-    if (mr_err_is(err, MR_E_NOT_FOUND)) {
-        return refuse(ret_refusal, REFUSAL_CLIENT_NOT_FOUND, "There is no API client %.*s.",
-                      (int)(id.len < 64 ? id.len : 64), id.ptr != NULL ? id.ptr : "");
-    }
-    return err;
+    return query_end(&query);
 }
 
-/* ---- creation ---- */
+static mr_err may_be_admin(const struct editor *editor, enum auth_client_type type,
+                           struct refusal *ret_refusal) {
+    return type != AUTH_CLIENT_ADMIN || editor->is_admin
+               ? MR_OK
+               : refuse(ret_refusal, REFUSAL_CLIENT_DENIED,
+                        "Only the Owner, Admins and admin clients make and change admin clients.");
+}
 
-static mr_err check_spec(const struct client_spec *spec, struct refusal *ret_refusal) {
-    if (spec->name.len == 0 || spec->name.len > 255 || !mr_str_is_utf8(spec->name)) {
-        return refuse(ret_refusal, REFUSAL_CLIENT_MALFORMED, "name must have 1 to 255 bytes.");
+static mr_err may_edit(const struct editor *editor, const struct client_view *view,
+                       struct refusal *ret_refusal) {
+    MR_TRY(may_be_admin(editor, view->type, ret_refusal));
+    if (view->locked != 1 || editor->is_admin ||
+        (editor->email.len > 0 && mr_str_eq_nocase(editor->email, view->client_owner))) {
+        return MR_OK;
     }
-    uint32_t expiry = spec->token_expiry_s;
-    if (expiry != CLIENT_EXPIRY_HOUR && expiry != CLIENT_EXPIRY_DAY &&
-        expiry != CLIENT_EXPIRY_30_DAYS && expiry != CLIENT_EXPIRY_24_MONTHS) {
-        return refuse(ret_refusal, REFUSAL_CLIENT_MALFORMED,
-                      "The token expiry must be 1 hour, 1 day, 30 days or 24 months.");
+    return refuse(
+        ret_refusal, REFUSAL_CLIENT_DENIED,
+        "The client is locked: only the Owner, Admins, admin clients and its owner change "
+        "it.");
+}
+
+/* Names what is not held. */
+static mr_err may_give(const struct auth_scopes *scopes, const struct auth_scopes *held,
+                       struct refusal *ret_refusal) {
+    if (held == NULL || auth_scopes_within(scopes, held)) {
+        return MR_OK;
     }
+    char lacking[LACKING_TEXT_SIZE];
+    size_t n = 0;
     for (size_t i = 0; i < AUTH_RESOURCE_COUNT; i++) {
-        if (spec->type == AUTH_CLIENT_STANDARD && spec->scopes.access[i] != 0 &&
-            auth_resource_is_global((enum auth_resource)i)) {
-            return refuse(ret_refusal, REFUSAL_CLIENT_MALFORMED,
-                          "A standard client cannot have global resources.");
+        if ((scopes->access[i] & ~held->access[i]) == 0) {
+            continue;
         }
+        int len = snprintf(lacking + n, sizeof lacking - n, "%s%.*s", n > 0 ? ", " : "",
+                           MR_FMT(auth_resource_name((enum auth_resource)i)));
+        MR_ASSERT(len > 0 && (size_t)len < sizeof lacking - n);
+        n += (size_t)len;
+    }
+    return refuse(ret_refusal, REFUSAL_CLIENT_DENIED,
+                  "Nobody gives rights that they do not hold themselves. You lack some on: %s.",
+                  lacking);
+}
+
+/* The client, where the caller may change it as it stands. */
+static mr_err take_for_change(struct control *control, uint32_t account, mr_str id,
+                              uint32_t if_version, mr_arena *arena, struct editor *ret_editor,
+                              struct client_view *view, struct refusal *ret_refusal) {
+    MR_TRY(client_find(control, account, id, arena, view, ret_refusal));
+    MR_TRY(find_editor(control, arena, ret_editor));
+    MR_TRY(may_edit(ret_editor, view, ret_refusal));
+    if (if_version != 0 && if_version != view->version) {
+        return refuse(ret_refusal, REFUSAL_PRECONDITION, "The client was changed meanwhile.");
     }
     return MR_OK;
 }
 
-static mr_err secret_mac(struct control *control, mr_str secret,
-                         uint8_t out[static CRYPTO_SHA256_BYTES]) {
-    return crypto_hmac_sha256(control->hasher, mr_secret_reveal(control->pepper), &secret, 1, out);
+/* The row in the audit log, and the client in the next snapshot. */
+static mr_err note(struct control *control, uint32_t account, uint32_t number, const char *action,
+                   mr_str id, mr_str detail) {
+    MR_TRY(change_mark(control, MODEL_CLIENT, number));
+    return audit_add(control,
+                     &(struct audit_entry){
+                         .account = account, .action = action, .object = id, .detail = detail});
 }
+
+/* ---- creation ---- */
 
 /* 32 random bytes in base64url. */
 static mr_err make_secret(mr_arena *arena, mr_str *ret_secret) {
@@ -115,42 +131,20 @@ static mr_err make_secret(mr_arena *arena, mr_str *ret_secret) {
     return err;
 }
 
-static mr_err insert_client(struct control *control, uint32_t account,
-                            const struct client_spec *spec, mr_str id, mr_str secret,
-                            uint32_t number) {
-    uint8_t mac[CRYPTO_SHA256_BYTES];
-    mr_buf scopes;
-    mr_buf_init(&scopes, SCOPES_BYTES_MAX);
-    mr_err err = secret_mac(control, secret, mac);
-    if (mr_is_ok(err)) {
-        err = auth_scopes_write(&spec->scopes, &scopes);
+static mr_err check_room(struct control *control, uint32_t account, struct refusal *ret_refusal) {
+    struct query query =
+        query_begin(&control->store, "SELECT count(*) FROM clients WHERE account = ?1");
+    query_i64(&query, account);
+    int64_t count = 0;
+    while (query_row(&query)) {
+        count = query_col_i64(&query, 0);
     }
-    if (mr_is_ok(err)) {
-        struct query query = query_begin(
-            &control->store,
-            "INSERT INTO clients(number, id, account, name, owner, type, locked, enabled,"
-            " generation, token_expiry_s, scopes, secret_mac, version, created_ms)"
-            " SELECT ?1, ?2, number, ?3, coalesce(?4, owner_email), ?5, ?6, 1, 1, ?7, ?8, ?9, 1,"
-            " ?10 FROM accounts WHERE number = ?11");
-        query_i64(&query, number);
-        query_text(&query, id);
-        query_text(&query, spec->name);
-        query_text(&query, spec->client_owner);
-        query_i64(&query, (int64_t)spec->type);
-        if (spec->locked < 0) {
-            query_null(&query);
-        } else {
-            query_i64(&query, spec->locked);
-        }
-        query_i64(&query, spec->token_expiry_s);
-        query_text(&query, mr_buf_view(&scopes));
-        query_blob(&query, mr_str_of((const char *)mac, sizeof mac));
-        query_i64(&query, mr_wall_ms(os_wall_now()));
-        query_i64(&query, account);
-        err = query_run(&query);
-    }
-    mr_buf_done(&scopes);
-    return err;
+    MR_TRY(query_end(&query));
+    return count < CLIENTS_PER_ACCOUNT_MAX
+               ? MR_OK
+               : refuse(ret_refusal, REFUSAL_INVALID_ACCOUNT,
+                        "The account has %d API clients, which is the most; delete some first.",
+                        CLIENTS_PER_ACCOUNT_MAX);
 }
 
 static mr_err create_inner(struct control *control, uint32_t account,
@@ -159,14 +153,17 @@ static mr_err create_inner(struct control *control, uint32_t account,
                            struct refusal *ret_refusal) {
     uint32_t number = 0;
     char id[CRYPTO_ID_SIZE];
+    uint8_t mac[CRYPTO_SHA256_BYTES];
     mr_str secret = MR_STR_NONE;
-    MR_TRY(check_spec(spec, ret_refusal));
+    MR_TRY(client_check(spec, ret_refusal));
+    MR_TRY(check_room(control, account, ret_refusal));
     MR_TRY(number_take(control, "client", &number));
     crypto_id_make(MR_STR("apiclient_"), os_wall_now(), id);
     MR_TRY(make_secret(arena, &secret));
-    MR_TRY(insert_client(control, account, spec, mr_str_c(id), secret, number));
-    MR_TRY(change_mark(control, MODEL_CLIENT, number));
-    MR_TRY(find_view(control, account, mr_str_c(id), arena, ret_view, ret_refusal));
+    MR_TRY(client_secret_mac(control, secret, mac));
+    MR_TRY(client_insert(control, account, spec, mr_str_c(id), mac, number));
+    MR_TRY(client_find(control, account, mr_str_c(id), arena, ret_view, ret_refusal));
+    MR_TRY(note(control, account, number, "client.create", ret_view->client_id, MR_STR_NONE));
     *ret_secret = secret;
     return MR_OK;
 }
@@ -180,334 +177,200 @@ mr_err clients_create(struct control *control, uint32_t account, const struct cl
         ret_refusal);
 }
 
-/* ---- reading and changing ---- */
-
-mr_err clients_get(struct control *control, uint32_t account, mr_str client_id, mr_arena *arena,
-                   struct client_view *ret_view, struct refusal *ret_refusal) {
-    return refuse_error(
-        control, find_view(control, account, client_id, arena, ret_view, ret_refusal), ret_refusal);
-}
-
-static mr_err list_inner(struct control *control, uint32_t account, struct control_page page,
-                         mr_arena *arena, struct client_view **ret_rows, size_t *ret_n,
-                         uint64_t *ret_count) {
-    struct query query =
-        query_begin(&control->store, "SELECT count(*) FROM clients WHERE account = ?1");
-    query_i64(&query, account);
-    while (query_row(&query)) {
-        *ret_count = (uint64_t)query_col_i64(&query, 0);
-    }
-    MR_TRY(query_end(&query));
-    struct client_view *rows = mr_arena_calloc(arena, page.size, sizeof *rows);
-    if (rows == NULL) {
-        return MR_ERR(MR_E_NOMEM);
-    }
-    query =
-        query_begin(&control->store,
-                    "SELECT " VIEW_COLUMNS " FROM clients c JOIN accounts a ON a.number = c.account"
-                    " WHERE c.account = ?1 ORDER BY c.number LIMIT ?2 OFFSET ?3");
-    query_i64(&query, account);
-    query_i64(&query, page.size);
-    query_i64(&query, (int64_t)(page.number - 1) * page.size);
-    size_t n = 0;
-    mr_err err = MR_OK;
-    while (mr_is_ok(err) && n < page.size && query_row(&query)) {
-        err = read_view(&query, arena, &rows[n++]);
-    }
-    mr_err ended = query_end(&query);
-    *ret_rows = rows;
-    *ret_n = n;
-    return mr_is_err(err) ? err : ended;
-}
-
-mr_err clients_list(struct control *control, uint32_t account, struct control_page page,
-                    mr_arena *arena, struct client_view **ret_rows, size_t *ret_n,
-                    uint64_t *ret_count, struct refusal *ret_refusal) {
-    return refuse_error(control,
-                        list_inner(control, account, page, arena, ret_rows, ret_n, ret_count),
-                        ret_refusal);
-}
-
-/* sql changes a client named by ?1 (id) and ?2 (account), and returns its number. */
-static mr_err change_client(struct control *control, uint32_t account, mr_str id, const char *sql,
+static mr_err create_judged(struct control *control, uint32_t account,
+                            const struct auth_scopes *held, json_value body, mr_arena *arena,
+                            struct client_view *ret_view, mr_str *ret_secret,
                             struct refusal *ret_refusal) {
+    struct client_spec spec;
+    struct editor editor;
+    mr_str account_id;
+    MR_TRY(shape_check(body, &client_shape, SHAPE_CREATE, &place, ret_refusal));
+    MR_TRY(client_body_read(body, arena, &spec, &account_id, ret_refusal));
+    if (!mr_str_is_absent(account_id)) {
+        MR_TRY(client_account_find(control, account, account_id, &account, ret_refusal));
+    }
+    MR_TRY(client_check(&spec, ret_refusal));
+    MR_TRY(find_editor(control, arena, &editor));
+    MR_TRY(may_be_admin(&editor, spec.type, ret_refusal));
+    MR_TRY(may_give(&spec.scopes, held, ret_refusal));
+    return create_inner(control, account, &spec, arena, ret_view, ret_secret, ret_refusal);
+}
+
+mr_err clients_create_json(struct control *control, uint32_t account,
+                           const struct auth_scopes *held, mr_str body, mr_arena *arena,
+                           struct client_view *ret_view, mr_str *ret_secret,
+                           struct refusal *ret_refusal) {
+    json_tape tape;
     MR_TRY(change_begin(control, ret_refusal));
-    struct query query = query_begin(&control->store, sql);
-    query_text(&query, id);
-    query_i64(&query, account);
-    uint32_t number = 0;
-    while (query_row(&query)) {
-        number = (uint32_t)query_col_i64(&query, 0);
-    }
-    mr_err err = query_end(&query);
+    mr_err err = body_read(&tape, body, ret_refusal);
     if (mr_is_ok(err)) {
-        err = number == 0 ? refuse(ret_refusal, REFUSAL_CLIENT_NOT_FOUND,
-                                   "There is no such API client in this account.")
-                          : change_mark(control, MODEL_CLIENT, number);
+        err = create_judged(control, account, held, json_root(&tape), arena, ret_view, ret_secret,
+                            ret_refusal);
     }
+    json_tape_done(&tape);
     return change_end(control, err, ret_refusal);
 }
 
-mr_err clients_set_enabled(struct control *control, uint32_t account, mr_str client_id,
-                           bool is_enabled, struct refusal *ret_refusal) {
-    const char *sql = is_enabled ? "UPDATE clients SET enabled = 1, version = version + 1"
-                                   " WHERE id = ?1 AND account = ?2 RETURNING number"
-                                 : "UPDATE clients SET enabled = 0, generation = generation + 1,"
-                                   " version = version + 1 WHERE id = ?1 AND account = ?2"
-                                   " RETURNING number";
-    return change_client(control, account, client_id, sql, ret_refusal);
+/* ---- changes ---- */
+
+/* {"changed":["name",…]}: what, not to what. */
+static mr_err describe(const struct client_view *before, const struct client_view *after,
+                       char out[static LACKING_TEXT_SIZE]) {
+    const struct {
+        const char *name;
+        bool is_changed;
+    } members[] = {
+        {"name", !mr_str_eq(before->name, after->name)},
+        {"client_owner", !mr_str_eq(before->client_owner, after->client_owner)},
+        {"client_type", before->type != after->type},
+        {"locked", before->locked != after->locked},
+        {"enabled", before->is_enabled != after->is_enabled},
+        {"token_expiry", before->token_expiry_s != after->token_expiry_s},
+        {"scopes", memcmp(&before->scopes, &after->scopes, sizeof after->scopes) != 0},
+    };
+    size_t n = (size_t)snprintf(out, LACKING_TEXT_SIZE, "{\"changed\":[");
+    bool is_first = true;
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        if (members[i].is_changed) {
+            n += (size_t)snprintf(out + n, LACKING_TEXT_SIZE - n, "%s\"%s\"", is_first ? "" : ",",
+                                  members[i].name);
+            is_first = false;
+        }
+    }
+    n += (size_t)snprintf(out + n, LACKING_TEXT_SIZE - n, "]}");
+    return n < LACKING_TEXT_SIZE ? MR_OK : MR_ERR(MR_E_FAILED);
+}
+
+static mr_err patch_inner(struct control *control, uint32_t account, const struct auth_scopes *held,
+                          mr_str id, mr_str body, uint32_t if_version, mr_arena *arena,
+                          struct client_view *view, struct refusal *ret_refusal) {
+    struct client_view before;
+    struct editor editor;
+    bool takes_default = false;
+    char detail[LACKING_TEXT_SIZE];
+    MR_TRY(take_for_change(control, account, id, if_version, arena, &editor, &before, ret_refusal));
+    *view = before;
+    MR_TRY(client_body_apply(body, arena, view, &takes_default, ret_refusal));
+    const struct client_spec after = {.name = view->name,
+                                      .client_owner = view->client_owner,
+                                      .type = view->type,
+                                      .token_expiry_s = view->token_expiry_s,
+                                      .scopes = view->scopes};
+    MR_TRY(client_check(&after, ret_refusal));
+    MR_TRY(may_be_admin(&editor, view->type, ret_refusal));
+    if (memcmp(&view->scopes, &before.scopes, sizeof view->scopes) != 0) {
+        MR_TRY(may_give(&view->scopes, held, ret_refusal));
+    }
+    if (takes_default) {
+        view->client_owner = MR_STR_NONE;
+    }
+    MR_TRY(client_update(control, view, before.is_enabled && !view->is_enabled));
+    MR_TRY(client_find(control, account, id, arena, view, ret_refusal));
+    MR_TRY(describe(&before, view, detail));
+    return note(control, account, view->number, "client.change", view->client_id, mr_str_c(detail));
+}
+
+mr_err clients_patch(struct control *control, uint32_t account, const struct auth_scopes *held,
+                     mr_str client_id, mr_str body, uint32_t if_version, mr_arena *arena,
+                     struct client_view *ret_view, struct refusal *ret_refusal) {
+    MR_TRY(change_begin(control, ret_refusal));
+    return change_end(control,
+                      patch_inner(control, account, held, client_id, body, if_version, arena,
+                                  ret_view, ret_refusal),
+                      ret_refusal);
+}
+
+static mr_err delete_inner(struct control *control, uint32_t account, mr_str id,
+                           uint32_t if_version, mr_arena *arena, struct refusal *ret_refusal) {
+    struct client_view view;
+    struct editor editor;
+    MR_TRY(take_for_change(control, account, id, if_version, arena, &editor, &view, ret_refusal));
+    struct query query = query_begin(&control->store, "DELETE FROM clients WHERE number = ?1");
+    query_i64(&query, view.number);
+    MR_TRY(query_run(&query));
+    return note(control, account, view.number, "client.delete", view.client_id, MR_STR_NONE);
+}
+
+mr_err clients_delete(struct control *control, uint32_t account, mr_str client_id,
+                      uint32_t if_version, struct refusal *ret_refusal) {
+    mr_arena arena;
+    MR_TRY(change_begin(control, ret_refusal));
+    mr_arena_init(&arena, 65536);
+    mr_err err = delete_inner(control, account, client_id, if_version, &arena, ret_refusal);
+    err = change_end(control, err, ret_refusal);
+    mr_arena_done(&arena);
+    return err;
+}
+
+/* ---- secrets and tokens ---- */
+
+static mr_err put_secret(struct control *control, uint32_t number, mr_str secret,
+                         bool ends_tokens) {
+    uint8_t mac[CRYPTO_SHA256_BYTES];
+    MR_TRY(client_secret_mac(control, secret, mac));
+    struct query query = query_begin(
+        &control->store, "UPDATE clients SET secret_mac = ?1, generation = generation + ?2,"
+                         " version = version + 1, updated_ms = ?3 WHERE number = ?4");
+    query_blob(&query, mr_str_of((const char *)mac, sizeof mac));
+    query_i64(&query, ends_tokens);
+    query_i64(&query, mr_wall_ms(os_wall_now()));
+    query_i64(&query, number);
+    return query_run(&query);
+}
+
+static mr_err rotate_inner(struct control *control, uint32_t account,
+                           const struct auth_scopes *held, mr_str id, bool ends_tokens,
+                           mr_arena *arena, struct client_view *view, mr_str *ret_secret,
+                           struct refusal *ret_refusal) {
+    struct editor editor;
+    mr_str secret = MR_STR_NONE;
+    MR_TRY(take_for_change(control, account, id, 0, arena, &editor, view, ret_refusal));
+    MR_TRY(may_give(&view->scopes, held, ret_refusal));
+    MR_TRY(make_secret(arena, &secret));
+    MR_TRY(put_secret(control, view->number, secret, ends_tokens));
+    MR_TRY(client_find(control, account, id, arena, view, ret_refusal));
+    MR_TRY(note(control, account, view->number, "client.rotate_secret", view->client_id,
+                ends_tokens ? MR_STR("{\"revoke_tokens\":true}") : MR_STR_NONE));
+    *ret_secret = secret;
+    return MR_OK;
+}
+
+mr_err clients_rotate_secret(struct control *control, uint32_t account,
+                             const struct auth_scopes *held, mr_str client_id, mr_str body,
+                             mr_arena *arena, struct client_view *ret_view, mr_str *ret_secret,
+                             struct refusal *ret_refusal) {
+    json_tape tape;
+    bool ends_tokens = false;
+    MR_TRY(change_begin(control, ret_refusal));
+    mr_err err = body_read(&tape, body, ret_refusal);
+    if (mr_is_ok(err)) {
+        err = shape_check(json_root(&tape), &client_rotation_shape, SHAPE_CREATE, &place,
+                          ret_refusal);
+    }
+    if (mr_is_ok(err)) {
+        shape_bool(json_root(&tape), "revoke_tokens", &ends_tokens);
+        err = rotate_inner(control, account, held, client_id, ends_tokens, arena, ret_view,
+                           ret_secret, ret_refusal);
+    }
+    json_tape_done(&tape);
+    return change_end(control, err, ret_refusal);
+}
+
+static mr_err revoke_inner(struct control *control, uint32_t account, mr_str id, mr_arena *arena,
+                           struct client_view *view, struct refusal *ret_refusal) {
+    struct editor editor;
+    MR_TRY(take_for_change(control, account, id, 0, arena, &editor, view, ret_refusal));
+    MR_TRY(client_update(control, view, true));
+    MR_TRY(client_find(control, account, id, arena, view, ret_refusal));
+    return note(control, account, view->number, "client.revoke_tokens", view->client_id,
+                MR_STR_NONE);
 }
 
 mr_err clients_revoke_tokens(struct control *control, uint32_t account, mr_str client_id,
+                             mr_arena *arena, struct client_view *ret_view,
                              struct refusal *ret_refusal) {
-    return change_client(control, account, client_id,
-                         "UPDATE clients SET generation = generation + 1, version = version + 1"
-                         " WHERE id = ?1 AND account = ?2 RETURNING number",
-                         ret_refusal);
-}
-
-mr_err client_load(struct control *control, uint32_t number, struct model_object **ret_object) {
-    struct query query =
-        query_begin(&control->store, "SELECT id, account, enabled, type, generation FROM clients"
-                                     " WHERE number = ?1");
-    query_i64(&query, number);
-    struct model_client *client = NULL;
-    bool found = query_row(&query);
-    if (found) {
-        client = model_client_new(number, query_col_bytes(&query, 0),
-                                  (uint32_t)query_col_i64(&query, 1));
-    }
-    if (client != NULL) {
-        client->is_enabled = query_col_i64(&query, 2) != 0;
-        client->type = (enum auth_client_type)query_col_i64(&query, 3);
-        client->generation = (uint32_t)query_col_i64(&query, 4);
-    }
-    mr_err err = query_end(&query);
-    if (mr_is_ok(err) && found && client == NULL) {
-        err = MR_ERR(MR_E_NOMEM);
-    }
-    *ret_object = client == NULL ? NULL : &client->object;
-    return err;
-}
-
-mr_err client_write_json(const struct client_view *view, mr_buf *out) {
-    char date[MR_TIME_TEXT_SIZE];
-    mr_time_format_http(mr_wall_of_ms(view->created_ms), date);
-    json_out writer;
-    json_out_init(&writer, out);
-    json_out_object(&writer);
-    json_out_member_str(&writer, "client_id", view->client_id);
-    json_out_member_str(&writer, "account_id", view->account_id);
-    json_out_member_str(&writer, "name", view->name);
-    json_out_member_str(&writer, "client_owner", view->client_owner);
-    json_out_member_str(&writer, "client_type", auth_client_type_name(view->type));
-    if (view->locked < 0) {
-        json_out_member_null(&writer, "locked");
-    } else {
-        json_out_member_bool(&writer, "locked", view->locked != 0);
-    }
-    json_out_member_c(&writer, "date_created", date);
-    json_out_end(&writer);
-    return json_out_finish(&writer);
-}
-
-/* ---- tokens ---- */
-
-static mr_err find_credentials(struct control *control, mr_str client_id, mr_str secret,
-                               mr_arena *arena, struct client_view *view, uint32_t *ret_generation,
-                               bool *ret_right) {
-    uint8_t given[CRYPTO_SHA256_BYTES];
-    uint8_t kept[CRYPTO_SHA256_BYTES] = {0};
-    bool found = false;
-    MR_TRY(secret_mac(control, secret, given));
-    struct query query =
-        query_begin(&control->store, "SELECT " VIEW_COLUMNS ", c.secret_mac, c.generation"
-                                     " FROM clients c JOIN accounts a ON a.number = c.account"
-                                     " WHERE c.id = ?1 AND c.enabled = 1");
-    query_text(&query, client_id);
-    mr_err err = MR_OK;
-    while (mr_is_ok(err) && query_row(&query)) {
-        mr_str mac = query_col_bytes(&query, 12);
-        if (mac.len == sizeof kept) {
-            memcpy(kept, mac.ptr, sizeof kept);
-            found = true;
-        }
-        *ret_generation = (uint32_t)query_col_i64(&query, 13);
-        err = read_view(&query, arena, view);
-    }
-    mr_err ended = query_end(&query);
-    bool is_equal = crypto_equal(given, kept, sizeof kept);
-    *ret_right = found && is_equal;
-    return mr_is_err(err) ? err : ended;
-}
-
-static mr_err sign_token(struct control *control, const struct client_view *view,
-                         uint32_t generation, mr_wall now, mr_arena *arena,
-                         struct client_token *token) {
-    struct auth_claims claims;
-    memset(&claims, 0, sizeof claims);
-    bool fits = mr_str_to_c(view->account_id, claims.account_id, sizeof claims.account_id) &&
-                mr_str_to_c(view->client_id, claims.client_id, sizeof claims.client_id);
-    MR_ASSERT(fits);
-    _Static_assert(sizeof claims.jti >= CRYPTO_ID_SIZE, "an id fits");
-    crypto_id_make(MR_STR("tok_"), now, claims.jti);
-    claims.client_type = view->type;
-    claims.generation = generation;
-    claims.issued_s = now.ns / MR_NS_PER_S;
-    claims.expires_s = claims.issued_s + view->token_expiry_s;
-    claims.scopes = view->scopes;
-    mr_buf text;
-    mr_buf scope;
-    mr_buf_init(&text, AUTH_TOKEN_BYTES_MAX);
-    mr_buf_init(&scope, SCOPES_BYTES_MAX);
-    mr_err err = auth_token_sign(control->signer, mr_str_c(control->issuer),
-                                 mr_str_c(control->audience), &claims, &text);
-    if (mr_is_ok(err)) {
-        err = auth_scopes_format_names(&view->scopes, &scope);
-    }
-    if (mr_is_ok(err)) {
-        token->access_token = mr_arena_str(arena, mr_buf_view(&text));
-        token->scope = mr_arena_str(arena, mr_buf_view(&scope));
-        token->expires_in_s = view->token_expiry_s;
-        bool is_full = mr_str_is_absent(token->access_token) || mr_str_is_absent(token->scope);
-        err = is_full ? MR_ERR(MR_E_NOMEM) : MR_OK;
-    }
-    mr_buf_done(&text);
-    mr_buf_done(&scope);
-    return err;
-}
-
-mr_err clients_issue_token(struct control *control, mr_str client_id, mr_str client_secret,
-                           mr_wall now, mr_arena *arena, struct client_token *ret_token,
-                           struct refusal *ret_refusal) {
-    struct client_view view;
-    uint32_t generation = 0;
-    bool is_right = false;
-    mr_err err =
-        find_credentials(control, client_id, client_secret, arena, &view, &generation, &is_right);
-    if (mr_is_ok(err) && !is_right) {
-        err = refuse(ret_refusal, REFUSAL_NO_TOKEN, "Invalid client or Invalid client credentials");
-    }
-    if (mr_is_ok(err)) {
-        err = sign_token(control, &view, generation, now, arena, ret_token);
-    }
-    return refuse_error(control, err, ret_refusal);
-}
-
-mr_err client_token_write_json(const struct client_token *token, mr_buf *out) {
-    json_out writer;
-    json_out_init(&writer, out);
-    json_out_object(&writer);
-    json_out_member_str(&writer, "access_token", token->access_token);
-    json_out_member_u64(&writer, "expires_in", token->expires_in_s);
-    json_out_member_c(&writer, "token_type", "Bearer");
-    json_out_member_str(&writer, "scope", token->scope);
-    json_out_end(&writer);
-    return json_out_finish(&writer);
-}
-
-/* ---- signing keys ---- */
-
-static mr_err insert_key(struct control *control, mr_str kid, mr_str public_der,
-                         mr_secret private_der, mr_wall now) {
-    mr_buf box;
-    mr_buf_init(&box, 8192);
-    mr_err err = control_seal(control, "signing_keys", kid, "private_sealed",
-                              mr_secret_reveal(private_der), &box);
-    if (mr_is_ok(err)) {
-        struct query query =
-            query_begin(&control->store,
-                        "INSERT INTO signing_keys(kid, public_der, private_sealed, sign_from_s,"
-                        " verify_until_s, created_ms) VALUES(?1, ?2, ?3, ?4, NULL, ?5)");
-        query_text(&query, kid);
-        query_blob(&query, public_der);
-        query_blob(&query, mr_buf_view(&box));
-        query_i64(&query, now.ns / MR_NS_PER_S);
-        query_i64(&query, mr_wall_ms(now));
-        err = query_run(&query);
-    }
-    mr_buf_done(&box);
-    return err;
-}
-
-mr_err signing_key_make(struct control *control, mr_wall now) {
-    char kid[CRYPTO_ID_SIZE];
-    crypto_id_make(MR_STR("key_"), now, kid);
-    mr_secret private_der = MR_SECRET_NONE;
-    mr_buf public_der;
-    mr_buf_init(&public_der, 4096);
-    mr_err err = auth_key_generate(control->options.slab, &private_der, &public_der);
-    if (mr_is_ok(err)) {
-        err = insert_key(control, mr_str_c(kid), mr_buf_view(&public_der), private_der, now);
-    }
-    mr_secret_unref(&private_der);
-    mr_buf_done(&public_der);
-    return err;
-}
-
-static mr_err read_signer(struct control *control, mr_str kid, mr_str box) {
-    mr_secret private_der = MR_SECRET_NONE;
-    MR_TRY(control_unseal(control, "signing_keys", kid, "private_sealed", box, &private_der));
-    struct auth_signer *signer = NULL;
-    mr_err err = auth_signer_new(private_der, kid, &signer);
-    mr_secret_unref(&private_der);
-    if (mr_is_ok(err)) {
-        auth_signer_free(control->signer);
-        control->signer = signer;
-    }
-    return err;
-}
-
-static mr_err read_key_rows(struct control *control, mr_wall now, mr_arena *arena,
-                            struct auth_key keys[static KEYS_MAX], size_t *ret_n) {
-    struct query query =
-        query_begin(&control->store, "SELECT kid, public_der, private_sealed, sign_from_s,"
-                                     " coalesce(verify_until_s, 9223372036854775807)"
-                                     " FROM signing_keys WHERE verify_until_s IS NULL"
-                                     " OR verify_until_s >= ?1 ORDER BY sign_from_s, kid");
-    int64_t now_s = now.ns / MR_NS_PER_S;
-    query_i64(&query, now_s);
-    size_t n = 0;
-    mr_err err = MR_OK;
-    while (mr_is_ok(err) && n < KEYS_MAX && query_row(&query)) {
-        struct auth_key *key = &keys[n++];
-        mr_str kid = query_col_bytes(&query, 0);
-        if (!mr_str_to_c(kid, key->kid, sizeof key->kid)) {
-            err = MR_ERR(MR_E_INVALID);
-            break;
-        }
-        key->public_der = query_col_text(&query, 1, arena);
-        key->sign_from_s = query_col_i64(&query, 3);
-        key->verify_until_s = query_col_i64(&query, 4);
-        /* In order of age: the last one whose time has come stays. */
-        if (key->verify_until_s == INT64_MAX && (key->sign_from_s <= now_s || n == 1)) {
-            err = read_signer(control, kid, query_col_bytes(&query, 2));
-        }
-    }
-    mr_err ended = query_end(&query);
-    *ret_n = n;
-    return mr_is_err(err) ? err : ended;
-}
-
-mr_err signing_keys_load(struct control *control, mr_wall now) {
-    struct auth_key keys[KEYS_MAX];
-    size_t n = 0;
-    mr_arena arena;
-    mr_arena_init(&arena, 65536);
-    struct auth_keyring *keyring = NULL;
-    mr_err err = read_key_rows(control, now, &arena, keys, &n);
-    if (mr_is_ok(err)) {
-        err = auth_keyring_new(keys, n, mr_str_c(control->issuer), mr_str_c(control->audience),
-                               &keyring);
-    }
-    mr_arena_done(&arena);
-    if (mr_is_ok(err) && control->signer == NULL) {
-        auth_keyring_unref(keyring);
-        err = MR_ERR(MR_E_INVALID);
-    }
-    if (mr_is_ok(err)) {
-        auth_keyring_unref(control->keyring);
-        control->keyring = keyring;
-    }
-    return err;
+    MR_TRY(change_begin(control, ret_refusal));
+    return change_end(control,
+                      revoke_inner(control, account, client_id, arena, ret_view, ret_refusal),
+                      ret_refusal);
 }
