@@ -258,8 +258,9 @@ test('no server, a wrong secret, an environment that lacks or cannot be', () => 
       {env: {...environment, MILLRACE_URL: 'nonsense'}, input});
     wrong(args, NO, /could not reach http:\/\/127\.0\.0\.1:1: .*is the server running/,
       {env: {...environment, MILLRACE_URL: 'http://127.0.0.1:1'}, input});
-    wrong(args, NO, /could not get an access token: .*check both/,
-      {env: {...environment, MILLRACE_CLIENT_SECRET: 'wrong'}, input});
+    // A name of its own each: the fifth wrong secret of one would have to wait.
+    wrong(args, NO, /could not get an access token: .*check both/, {env: {...environment,
+      MILLRACE_CLIENT_ID: `apiclient_${args[0]}`, MILLRACE_CLIENT_SECRET: 'wrong'}, input});
   }
   wrong(['destinations', 'list'], USAGE, /could not read .*none.*\n.*MILLRACE_CA_FILE/,
     {env: {...environment, MILLRACE_CA_FILE: at('none')}, more: 1});
