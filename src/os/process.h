@@ -13,5 +13,7 @@ _Noreturn void os_process_end_now(int code);
 char *const *os_environment(void);
 /* Value of a variable, NULL where it is not set. Before threads that might change it. */
 const char *os_environment_get(const char *name);
+/* Sets a variable, its old value overwritten. Before threads. MR_E_NOMEM. */
+mr_err os_environment_set(const char *name, const char *value);
 
 #endif
