@@ -62,6 +62,12 @@ enum cli_exit {
       "Manage the account and those below it")                                                     \
     X(keys, "keys", "keys list | rotate [--now] [--revoke] [--account ID]",                        \
       "Manage the keys that sign access tokens")                                                   \
+    X(export, "export", "export [--output FILE] [--only SECTIONS] [--account ID]",                 \
+      "Write what the account has as YAML: schemas, event types, destinations, rules, clients")    \
+    X(apply, "apply",                                                                              \
+      "apply FILE [--dry-run] [--prune] [--yes] [--rewrite] [--secrets-out DIR] [--json] "         \
+      "[--account ID]",                                                                            \
+      "Bring the account to what a YAML file says; --dry-run: exit 1 where something differs")     \
     X(sign, "sign", "sign --secret-file FILE --method M --url URL BODYFILE",                       \
       "Print the kore-signature of a request")                                                     \
     X(verify, "verify", "verify --secret-file FILE --method M --url URL --signature HEX BODYFILE", \
