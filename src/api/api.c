@@ -54,6 +54,9 @@ const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
     [AUTH_ROUTE_EVENT_TYPES_CREATE] = {API_BODY_MAX, api_event_types_create, API_KEY_IN_JOB},
     [AUTH_ROUTE_EVENT_TYPE_GET] = {0, api_event_type_get, API_KEY_IGNORED},
     [AUTH_ROUTE_EVENT_TYPE_PATCH] = {API_BODY_MAX, api_event_type_patch, API_KEY_IGNORED},
+    [AUTH_ROUTE_ACCOUNTS_LIST] = {0, api_accounts_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_ACCOUNTS_CREATE] = {API_BODY_MAX, api_accounts_create, API_KEY_IN_JOB},
+    [AUTH_ROUTE_PLATFORM_MAPPINGS] = {0, api_platform_mappings, API_KEY_IGNORED},
     [AUTH_ROUTE_ACCOUNT_GET] = {0, api_account_get, API_KEY_IGNORED},
     [AUTH_ROUTE_ACCOUNT_PATCH] = {API_BODY_MAX, api_account_patch, API_KEY_IGNORED},
     [AUTH_ROUTE_DEAD_LETTERS_LIST] = {0, api_dead_letters_list, API_KEY_IGNORED},
@@ -280,6 +283,31 @@ enum api_verdict api_check_caller(struct api *api, const struct http_exchange *e
     return API_ALLOWED;
 }
 
+/* The account that the call is about. False: refused, the call is answered. */
+static bool take_account(struct api_call *call, const struct auth_route_info *info,
+                         const struct model_account *home) {
+    struct api_account_query query;
+    switch (api_account_of_query(call->api->snapshot, home, call->query, &query)) {
+    case API_ACCOUNT_UNKNOWN:
+        api_refuse(call, 404, api_error_code_of(info->errors, 404), "there is no such account");
+        return false;
+    case API_ACCOUNT_MALFORMED:
+        api_refuse(call, 400, api_error_code_of(info->errors, 400),
+                   "account_id stands twice in the query, or with a bad percent escape");
+        return false;
+    case API_ACCOUNT_FOUND:
+        break;
+    }
+    call->account = query.account->object.number;
+    call->is_account_named = query.is_named;
+    call->account_id = mr_arena_str(&call->arena, mr_str_c(query.account->object.id));
+    if (mr_str_is_absent(call->account_id)) {
+        api_refuse_memory(call);
+        return false;
+    }
+    return true;
+}
+
 /* False: refused, the call is answered. */
 static bool check_rights(struct api_call *call) {
     const struct auth_route_info *info = auth_route_info(call->route);
@@ -300,16 +328,14 @@ static bool check_rights(struct api_call *call) {
         break;
     }
     call->home = caller.account->object.number;
-    call->account = call->home;
     call->client = caller.client->object.number;
     call->scopes = caller.claims->scopes;
     call->caller_id = mr_arena_str(&call->arena, mr_str_c(caller.client->object.id));
-    call->account_id = mr_arena_str(&call->arena, mr_str_c(caller.account->object.id));
-    if (mr_str_is_absent(call->account_id) || mr_str_is_absent(call->caller_id)) {
+    if (mr_str_is_absent(call->caller_id)) {
         api_refuse_memory(call);
         return false;
     }
-    return true;
+    return take_account(call, info, caller.account);
 }
 
 /* ---- the handler of the HTTP server ---- */
@@ -364,7 +390,8 @@ static void on_head(void *ctx, struct http_exchange *ex) {
     }
     struct api_call *call = call_new(api, ex);
     if (call == NULL) {
-        http_exchange_answer_and_close(ex, 503, NULL, 0, MR_STR_NONE);
+        const mr_field cors = {MR_STR("access-control-allow-origin"), MR_STR("*")};
+        http_exchange_answer_and_close(ex, 503, &cors, 1, MR_STR_NONE);
         return;
     }
     bool hidden = api->metrics_open && (!match.found || match.route != AUTH_ROUTE_METRICS);

@@ -98,4 +98,20 @@ bool api_body_is_coded(const struct http_exchange *ex);
 /* The table for http_server_new; ctx is the api. */
 extern const struct http_handler api_http_handler;
 
+/* Which account a call is about: home, or the one that ?account_id= of its query names, which must
+ * be home or lie below it. The one place where that is decided; asks nothing of the right. */
+enum api_account_verdict {
+    API_ACCOUNT_FOUND = 0,
+    API_ACCOUNT_UNKNOWN,   /* 404: it is not there, or not home's to reach */
+    API_ACCOUNT_MALFORMED, /* 400: named twice, or with a bad escape */
+};
+struct api_account_query {
+    const struct model_account *account; /* where found */
+    bool is_named;
+    bool has_others; /* the query has further parameters */
+};
+enum api_account_verdict api_account_of_query(const struct snapshot *snapshot,
+                                              const struct model_account *home, mr_str query,
+                                              struct api_account_query *ret);
+
 #endif

@@ -48,6 +48,7 @@ struct api_call {
     /* the account that the call is about: `home`, or the descendant that it names */
     uint32_t account;
     mr_str account_id;
+    bool is_account_named; /* by ?account_id= */
     /* the answer */
     int status;
     mr_buf out;
@@ -120,7 +121,8 @@ void api_key_assert_table(void);
 
 /* Takes the query's parameters by name (decoded, in arena; absent where not sent). False: refused,
  * the call is answered: unknown parameters (20001, naming them), one sent twice or a bad escape
- * (20400), an account_id that is not the caller's (404; without a caller it is unknown). */
+ * (20400). account_id was looked at before (api_account_of_query); without a caller it is unknown.
+ */
 bool api_query_take(struct api_call *call, const char *const *names, mr_str *values, size_t n);
 /* The URL of this call without page_number and page_size, for lists. In arena. */
 mr_str api_list_url(struct api_call *call);
@@ -171,6 +173,9 @@ void api_event_types_list(struct api_call *call);
 void api_event_types_create(struct api_call *call);
 void api_event_type_get(struct api_call *call);
 void api_event_type_patch(struct api_call *call);
+void api_accounts_list(struct api_call *call);
+void api_accounts_create(struct api_call *call);
+void api_platform_mappings(struct api_call *call);
 void api_account_get(struct api_call *call);
 void api_account_patch(struct api_call *call);
 void api_dead_letters_list(struct api_call *call);

@@ -116,6 +116,9 @@ enum auth_errors {
     X(EVENT_TYPES_CREATE, "POST", "/v1/event-types", EVENT_CATALOGUE, WRITE, PLAIN)                \
     X(EVENT_TYPE_GET, "GET", "/v1/event-types/{type}", EVENT_CATALOGUE, READ, PLAIN)               \
     X(EVENT_TYPE_PATCH, "PATCH", "/v1/event-types/{type}", EVENT_CATALOGUE, MODIFY, PLAIN)         \
+    X(ACCOUNTS_LIST, "GET", "/v1/accounts", ACCOUNTS, READ, PLAIN)                                 \
+    X(ACCOUNTS_CREATE, "POST", "/v1/accounts", ACCOUNTS, WRITE, PLAIN)                             \
+    X(PLATFORM_MAPPINGS, "GET", "/v1/platform_account_mappings", ACCOUNTS, READ, PLAIN)            \
     X(ACCOUNT_GET, "GET", "/v1/accounts/{id}", ACCOUNTS, READ, PLAIN)                              \
     X(ACCOUNT_PATCH, "PATCH", "/v1/accounts/{id}", ACCOUNTS, MODIFY, PLAIN)                        \
     X(DEAD_LETTERS_LIST, "GET", "/v1/dead-letters", EVENT_STREAMS, READ, PLAIN)                    \

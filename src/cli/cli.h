@@ -86,8 +86,8 @@ enum cli_exit {
       "Verify every checksum and recount what is owed: exit 0 sound, 1 findings, 2 unreadable")    \
     X(config, "config", "config [--config FILE] [--KEY VALUE …]",                                  \
       "Print the settings in force, or what is wrong with them")                                   \
-    X(reference, "reference", "reference settings|errors|metrics|commands|api|man",                \
-      "Print a reference table in Markdown, or the manual page")                                   \
+    X(reference, "reference", "reference settings|errors|metrics|commands|api|man [--json]",       \
+      "Print a reference table in Markdown, or the manual page; --json: the routes, for programs") \
     X(completion, "completion", "completion bash|zsh|fish",                                        \
       "Print what completes this command line in a shell")                                         \
     X(version, "version", "version", "Print the version")

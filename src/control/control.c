@@ -359,7 +359,7 @@ void control_close(struct control *control) {
 
 /* One @, something on both sides, printable ASCII without spaces; the rest is the mail's to find
  * out. */
-static bool email_is_plausible(mr_str email) {
+bool email_is_plausible(mr_str email) {
     size_t at = mr_str_find_byte(email, '@', 0);
     if (email.len > 254 || at == SIZE_MAX || at == 0 || at + 1 >= email.len ||
         mr_str_find_byte(email, '@', at + 1) != SIZE_MAX) {

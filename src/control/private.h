@@ -109,6 +109,10 @@ mr_err signing_key_make(struct control *control, mr_wall now);
 /* Reads all keys: signer and keyring. */
 mr_err signing_keys_load(struct control *control, mr_wall now);
 
+/* ---- control.c ---- */
+/* One @ with something on both sides, printable ASCII without spaces, at most 254 bytes. */
+bool email_is_plausible(mr_str email);
+
 /* ---- jobs.c ---- */
 void jobs_init(struct control *control);
 
