@@ -17,7 +17,7 @@
 struct export {
     struct cli_client *client;
     mr_arena arena;
-    struct account_list lists[DECLARED_KINDS];
+    struct held_list lists[DECLARED_KINDS];
     bool has[DECLARED_KINDS]; /* kinds that are wanted */
     json_tape tape;
     mr_buf out;
@@ -40,7 +40,7 @@ static mr_err write_members(struct export *export, const struct declared_members
 static mr_err write_link(struct export *export, size_t indent, json_value rule) {
     mr_str id;
     MR_TRY(json_string(json_find(rule, MR_STR("destination_id")), &export->arena, &id));
-    const struct account_object *target = account_find_id(&export->lists[DECLARED_DESTINATION], id);
+    const struct held_object *target = held_find_id(&export->lists[DECLARED_DESTINATION], id);
     return emit_text_member(&export->out, indent, "", MR_STR("destination"),
                             target != NULL ? target->name : id);
 }
@@ -78,11 +78,11 @@ static mr_err write_members(struct export *export, const struct declared_members
 
 /* A list of clients tells less than a client alone. */
 static bool write_object(struct export *export, enum declared_kind kind,
-                         const struct account_object *object) {
+                         const struct held_object *object) {
     char etag[CLI_ETAG_SIZE];
     mr_str json = object->json;
     if (kind == DECLARED_CLIENT &&
-        !account_get(export->client, kind, object->id, &export->arena, &json, etag)) {
+        !held_get(export->client, kind, object->id, &export->arena, &json, etag)) {
         return false;
     }
     mr_err err = json_tape_read(&export->tape, json, NULL);
@@ -107,7 +107,7 @@ static mr_err write_version(struct export *export, uint64_t number, mr_str json)
                        false);
 }
 
-static bool write_schema(struct export *export, const struct account_object *object) {
+static bool write_schema(struct export *export, const struct held_object *object) {
     uint64_t latest = 0;
     mr_err err = json_tape_read(&export->tape, object->json, NULL);
     if (mr_is_ok(err)) {
@@ -123,7 +123,7 @@ static bool write_schema(struct export *export, const struct account_object *obj
     bool ok = wrote(err);
     for (uint64_t number = 1; ok && number <= latest; number++) {
         mr_str json;
-        ok = account_get_version(export->client, object->id, number, &export->arena, &json) &&
+        ok = held_get_version(export->client, object->id, number, &export->arena, &json) &&
              wrote(write_version(export, number, json));
     }
     return ok;
@@ -133,7 +133,7 @@ static bool write_schema(struct export *export, const struct account_object *obj
 
 /* What is shipped with the program is there everywhere, but for what was changed of it. */
 static bool is_left_out(struct export *export, enum declared_kind kind,
-                        const struct account_object *object) {
+                        const struct held_object *object) {
     if (object->is_self || !declared_kind_info(kind)->is_catalogue ||
         mr_is_err(json_tape_read(&export->tape, object->json, NULL))) {
         return object->is_self;
@@ -148,7 +148,7 @@ static bool is_left_out(struct export *export, enum declared_kind kind,
 
 static bool write_kind(struct export *export, enum declared_kind kind) {
     const struct declared_kind_info *info = declared_kind_info(kind);
-    const struct account_list *list = &export->lists[kind];
+    const struct held_list *list = &export->lists[kind];
     size_t n = 0;
     for (size_t i = 0; i < list->n; i++) {
         if (is_left_out(export, kind, &list->objects[i])) {
@@ -169,9 +169,8 @@ static bool write_all(struct export *export) {
     for (enum declared_kind kind = 0; kind < DECLARED_KINDS; kind++) {
         bool is_needed =
             export->has[kind] || (kind == DECLARED_DESTINATION && export->has[DECLARED_RULE]);
-        if (is_needed &&
-            (!account_fetch(export->client, kind, &export->arena, &export->lists[kind]) ||
-             !account_names_differ(kind, &export->lists[kind]))) {
+        if (is_needed && (!held_fetch(export->client, kind, &export->arena, &export->lists[kind]) ||
+                          !held_names_differ(kind, &export->lists[kind]))) {
             return false;
         }
     }

@@ -309,8 +309,8 @@ static bool compare_link(struct spot *spot, json_value wanted, json_value presen
     mr_str name;
     mr_ignore(json_string(json_find(present, MR_STR("destination_id")), comparison->arena, &id),
               "absent of a rule to be made");
-    const struct account_object *target =
-        mr_str_is_absent(id) ? NULL : account_find_id(comparison->targets, id);
+    const struct held_object *target =
+        mr_str_is_absent(id) ? NULL : held_find_id(comparison->targets, id);
     if (!noted(json_string(wanted, comparison->arena, &name))) {
         return false;
     }

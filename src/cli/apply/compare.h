@@ -6,7 +6,7 @@
 #ifndef MR_CLI_APPLY_COMPARE_H
 #define MR_CLI_APPLY_COMPARE_H
 
-#include "cli/apply/account.h"
+#include "cli/apply/held.h"
 #include "json/write.h"
 
 #define COMPARE_REDACTED "[redacted]"
@@ -19,10 +19,10 @@ struct change {
 };
 
 struct comparison {
-    const struct document *document;    /* of the wanted values, for places */
-    const struct account_list *targets; /* destinations, for DECLARED_LINK */
-    mr_arena *arena;                    /* changes and their texts */
-    bool rewrites;                      /* hidden values are written again */
+    const struct document *document; /* of the wanted values, for places */
+    const struct held_list *targets; /* destinations, for DECLARED_LINK */
+    mr_arena *arena;                 /* changes and their texts */
+    bool rewrites;                   /* hidden values are written again */
     struct change *first, *last;
     size_t n;
     bool relinks; /* DECLARED_LINK differs: the patch lacks destination_id, which is not known */

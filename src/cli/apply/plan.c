@@ -85,7 +85,7 @@ static bool compare_with(struct plan *plan, struct step *step, mr_str present) {
 }
 
 static bool plan_object(struct plan *plan, struct step *step, struct cli_client *client) {
-    const struct account_object *object = account_find(&plan->lists[step->kind], step->name);
+    const struct held_object *object = held_find(&plan->lists[step->kind], step->name);
     if (object == NULL) {
         step->op = STEP_CREATE;
         bool ok = compare_with(plan, step, MR_STR(""));
@@ -104,7 +104,7 @@ static bool plan_object(struct plan *plan, struct step *step, struct cli_client 
     }
     if (is_brief || step->changes != NULL) {
         mr_str json;
-        if (!account_get(client, step->kind, object->id, &plan->arena, &json, step->etag) ||
+        if (!held_get(client, step->kind, object->id, &plan->arena, &json, step->etag) ||
             !compare_with(plan, step, json)) {
             return false;
         }
@@ -129,7 +129,7 @@ static bool check_link(struct plan *plan, struct step *step) {
                                 "--prune would delete",
                                 MR_FMT(name));
     }
-    if (target == NULL && account_find(&plan->lists[DECLARED_DESTINATION], name) == NULL) {
+    if (target == NULL && held_find(&plan->lists[DECLARED_DESTINATION], name) == NULL) {
         return document_problem(plan->document, link, "there is no destination \"%.*s\" %s",
                                 MR_FMT(name),
                                 in_file ? "in the file or the account" : "in the account");
@@ -144,7 +144,7 @@ static bool check_published(struct plan *plan, const struct step *step, json_val
                             uint64_t number, struct cli_client *client) {
     mr_str json;
     json_tape tape;
-    if (!account_get_version(client, step->id, number, &plan->arena, &json)) {
+    if (!held_get_version(client, step->id, number, &plan->arena, &json)) {
         return false;
     }
     json_tape_init(&tape, JSON_DEPTH_MAX);
@@ -165,7 +165,7 @@ static bool check_published(struct plan *plan, const struct step *step, json_val
 }
 
 /* How many versions the account has of it: 0 where it has none. */
-static uint64_t published_versions(const struct account_object *object) {
+static uint64_t published_versions(const struct held_object *object) {
     json_tape tape;
     uint64_t latest = 0;
     json_tape_init(&tape, JSON_DEPTH_MAX);
@@ -194,7 +194,7 @@ static bool note_publication(struct plan *plan, struct step *step, uint64_t numb
 }
 
 static bool plan_schema(struct plan *plan, struct step *step, struct cli_client *client) {
-    const struct account_object *object = account_find(&plan->lists[step->kind], step->name);
+    const struct held_object *object = held_find(&plan->lists[step->kind], step->name);
     step->published = published_versions(object);
     step->id = object != NULL ? object->id : MR_STR("");
     uint64_t next = step->published + 1;
@@ -235,7 +235,7 @@ static bool plan_schema(struct plan *plan, struct step *step, struct cli_client 
 
 /* ---- what the file lacks ---- */
 
-static bool is_shipped(const struct account_object *object) {
+static bool is_shipped(const struct held_object *object) {
     return mr_str_find(object->json, MR_STR("\"shipped\":true")) != SIZE_MAX;
 }
 
@@ -243,7 +243,7 @@ static bool plan_extras(struct plan *plan, enum declared_kind kind, struct cli_c
     const struct declared_kind_info *info = declared_kind_info(kind);
     size_t n_wanted = plan->n;
     for (size_t i = 0; i < plan->lists[kind].n; i++) {
-        const struct account_object *object = &plan->lists[kind].objects[i];
+        const struct held_object *object = &plan->lists[kind].objects[i];
         bool is_wanted = object->is_self || (info->is_catalogue && is_shipped(object));
         for (size_t s = 0; !is_wanted && s < n_wanted; s++) {
             is_wanted = plan->steps[s].kind == kind && mr_str_eq(plan->steps[s].name, object->name);
@@ -258,7 +258,7 @@ static bool plan_extras(struct plan *plan, enum declared_kind kind, struct cli_c
         }
         step->id = object->id;
         mr_str json;
-        if (goes && !account_get(client, kind, object->id, &plan->arena, &json, step->etag)) {
+        if (goes && !held_get(client, kind, object->id, &plan->arena, &json, step->etag)) {
             return false;
         }
     }
@@ -298,8 +298,8 @@ bool plan_make(struct plan *plan, const struct document *document,
     for (enum declared_kind kind = 0; kind < DECLARED_KINDS; kind++) {
         bool is_needed = !json_is_absent(declared_section(document, kind)) ||
                          (kind == DECLARED_DESTINATION && has_rules);
-        if (is_needed && (!account_fetch(client, kind, &plan->arena, &plan->lists[kind]) ||
-                          !account_names_differ(kind, &plan->lists[kind]))) {
+        if (is_needed && (!held_fetch(client, kind, &plan->arena, &plan->lists[kind]) ||
+                          !held_names_differ(kind, &plan->lists[kind]))) {
             return false;
         }
     }

@@ -41,7 +41,7 @@ struct plan {
     const struct document *document;
     struct plan_options options;
     mr_arena arena;
-    struct account_list lists[DECLARED_KINDS]; /* of the kinds that the file has, and destinations
+    struct held_list lists[DECLARED_KINDS]; /* of the kinds that the file has, and destinations
                                                   where it has rules */
     struct step *steps; /* in arena; by kind, in the file's order, then what it lacks */
     size_t n, cap;

@@ -112,7 +112,7 @@ static mr_str destination_id(const struct plan *plan, mr_str name) {
     if (step != NULL && step->id.len > 0) {
         return step->id;
     }
-    const struct account_object *object = account_find(&plan->lists[DECLARED_DESTINATION], name);
+    const struct held_object *object = held_find(&plan->lists[DECLARED_DESTINATION], name);
     return object != NULL ? object->id : MR_STR("");
 }
 

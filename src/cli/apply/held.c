@@ -1,5 +1,5 @@
-/* The account's side of export and apply. See account.h. */
-#include "cli/apply/account.h"
+/* The account's side of export and apply. See held.h. */
+#include "cli/apply/held.h"
 
 #include "cli/cli.h"
 
@@ -44,7 +44,7 @@ static bool escape(struct cli_client *client, mr_arena *arena, mr_str *id) {
 }
 
 static bool take_row(struct cli_client *client, const struct declared_kind_info *info,
-                     json_value row, mr_arena *arena, struct account_object *ret_object) {
+                     json_value row, mr_arena *arena, struct held_object *ret_object) {
     mr_buf json;
     mr_buf_init(&json, SIZE_MAX / 2);
     bool ok = take_text(row, "name", arena, &ret_object->name) &&
@@ -59,8 +59,8 @@ static bool take_row(struct cli_client *client, const struct declared_kind_info 
 }
 
 static int compare_objects(const void *a, const void *b) {
-    const struct account_object *x = a;
-    const struct account_object *y = b;
+    const struct held_object *x = a;
+    const struct held_object *y = b;
     return mr_str_cmp(x->name, y->name);
 }
 
@@ -71,7 +71,7 @@ struct fetch {
     mr_arena *arena;
     struct cli_answer answer;
     json_tape tape;
-    struct account_list *list;
+    struct held_list *list;
 };
 
 /* One page; *ret_is_last where no other follows. */
@@ -95,12 +95,12 @@ static bool fetch_page(struct fetch *fetch, unsigned number, bool *ret_is_last) 
     }
     *ret_is_last = json_string_eq(json_find(meta, MR_STR("next_page_url")), MR_STR("")) ||
                    json_count(rows) == 0;
-    struct account_list *list = fetch->list;
+    struct held_list *list = fetch->list;
     if (list->n + json_count(rows) > OBJECTS_MAX) {
         cli_problem("the account has more than %zu %s", OBJECTS_MAX, info->plural);
         return false;
     }
-    struct account_object *grown =
+    struct held_object *grown =
         mr_arena_calloc(fetch->arena, list->n + json_count(rows) + 1, sizeof *grown);
     if (grown == NULL) {
         return fail_memory();
@@ -118,13 +118,13 @@ static bool fetch_page(struct fetch *fetch, unsigned number, bool *ret_is_last) 
     return true;
 }
 
-bool account_fetch(struct cli_client *client, enum declared_kind kind, mr_arena *arena,
-                   struct account_list *ret_list) {
+bool held_fetch(struct cli_client *client, enum declared_kind kind, mr_arena *arena,
+                struct held_list *ret_list) {
     struct fetch fetch = {
         .client = client, .info = declared_kind_info(kind), .arena = arena, .list = ret_list};
     bool ok = true;
     bool is_last = false;
-    *ret_list = (struct account_list){NULL, 0};
+    *ret_list = (struct held_list){NULL, 0};
     json_tape_init(&fetch.tape, JSON_DEPTH_MAX);
     for (unsigned number = 1; ok && !is_last && number <= PAGES_MAX; number++) {
         ok = fetch_page(&fetch, number, &is_last);
@@ -137,11 +137,11 @@ bool account_fetch(struct cli_client *client, enum declared_kind kind, mr_arena 
     return ok;
 }
 
-bool account_names_differ(enum declared_kind kind, const struct account_list *list) {
+bool held_names_differ(enum declared_kind kind, const struct held_list *list) {
     const struct declared_kind_info *info = declared_kind_info(kind);
-    const struct account_object *before = NULL;
+    const struct held_object *before = NULL;
     for (size_t i = 0; i < list->n; i++) {
-        const struct account_object *object = &list->objects[i];
+        const struct held_object *object = &list->objects[i];
         if (object->is_self) {
             continue;
         }
@@ -156,8 +156,8 @@ bool account_names_differ(enum declared_kind kind, const struct account_list *li
     return true;
 }
 
-const struct account_object *account_find(const struct account_list *list, mr_str name) {
-    const struct account_object *self = NULL;
+const struct held_object *held_find(const struct held_list *list, mr_str name) {
+    const struct held_object *self = NULL;
     for (size_t i = 0; i < list->n; i++) {
         if (mr_str_eq(list->objects[i].name, name)) {
             if (!list->objects[i].is_self) {
@@ -169,7 +169,7 @@ const struct account_object *account_find(const struct account_list *list, mr_st
     return self;
 }
 
-const struct account_object *account_find_id(const struct account_list *list, mr_str id) {
+const struct held_object *held_find_id(const struct held_list *list, mr_str id) {
     for (size_t i = 0; i < list->n; i++) {
         if (mr_str_eq(list->objects[i].id, id)) {
             return &list->objects[i];
@@ -210,16 +210,16 @@ static bool get(struct cli_client *client, const char *path, const char *wrapper
     return ok;
 }
 
-bool account_get(struct cli_client *client, enum declared_kind kind, mr_str id, mr_arena *arena,
-                 mr_str *ret_json, char ret_etag[static CLI_ETAG_SIZE]) {
+bool held_get(struct cli_client *client, enum declared_kind kind, mr_str id, mr_arena *arena,
+              mr_str *ret_json, char ret_etag[static CLI_ETAG_SIZE]) {
     const struct declared_kind_info *info = declared_kind_info(kind);
     char path[PATH_SIZE];
     snprintf(path, sizeof path, "%s/%.*s", info->path, MR_FMT(id));
     return get(client, path, info->wrapper, arena, ret_json, ret_etag);
 }
 
-bool account_get_version(struct cli_client *client, mr_str schema_id, uint64_t version,
-                         mr_arena *arena, mr_str *ret_json) {
+bool held_get_version(struct cli_client *client, mr_str schema_id, uint64_t version,
+                      mr_arena *arena, mr_str *ret_json) {
     char path[PATH_SIZE];
     char etag[CLI_ETAG_SIZE];
     snprintf(path, sizeof path, "/v1/schemas/%.*s/versions/%llu", MR_FMT(schema_id),
