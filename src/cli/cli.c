@@ -104,7 +104,7 @@ static int take_account(const struct cli_command *command, int argc, char **argv
             continue;
         }
         const char *value = arg.len > 9 ? argv[i] + 10 : i + 1 < argc ? argv[++i] : NULL;
-        if (value == NULL) {
+        if (value == NULL || value[0] == '\0') {
             cli_usage_error(command->name, "--account needs a value");
             return -1;
         }

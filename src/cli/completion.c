@@ -244,9 +244,17 @@ static mr_err write_fish_option(const struct taken *taken, const struct usage_wo
                          : usage_is_file(word->value)  ? " -r -F"
                          : usage_is_dir(word->value)   ? " -x -a '(__fish_complete_directories)'"
                                                        : " -x";
-    return mr_buf_printf(out, "complete -c millrace -n '__millrace_is %s%s%.*s' -l %.*s%s\n",
-                         taken->command->name, mr_str_is_absent(word->action) ? "" : " ",
-                         MR_FMT(word->action), MR_FMT(word->name), values);
+    const char *name = taken->command->name;
+    MR_TRY(mr_buf_printf(out, "complete -c millrace -n '__millrace_is %s%s%.*s", name,
+                         mr_str_is_absent(word->action) ? "" : " ", MR_FMT(word->action)));
+    for (size_t i = 0; mr_str_is_absent(word->action) && i < taken->n; i++) {
+        const struct usage_word *other = &taken->words[i];
+        if (other->kind == USAGE_ACTION && cli_is_local(name, other->name)) {
+            MR_TRY(
+                mr_buf_printf(out, "; and not __millrace_is %s %.*s", name, MR_FMT(other->name)));
+        }
+    }
+    return mr_buf_printf(out, "' -l %.*s%s\n", MR_FMT(word->name), values);
 }
 
 static mr_err write_fish_command(const struct cli_command *command, mr_buf *out) {
