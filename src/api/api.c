@@ -22,8 +22,17 @@
 #define DENIED_MEMBER      "\"error\":\"Invalid or expired token\""
 
 const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
-    [AUTH_ROUTE_TOKEN] = {API_BODY_MAX, api_token, API_KEY_IGNORED},
+    [AUTH_ROUTE_TOKEN] = {API_TOKEN_BODY_MAX, api_token, API_KEY_IGNORED},
     [AUTH_ROUTE_JWKS] = {0, api_jwks, API_KEY_IGNORED},
+    [AUTH_ROUTE_CLIENTS_LIST] = {0, api_clients_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_CLIENTS_CREATE] = {API_BODY_MAX, api_clients_create, API_KEY_IN_JOB},
+    [AUTH_ROUTE_CLIENT_GET] = {0, api_client_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_CLIENT_PATCH] = {API_BODY_MAX, api_client_patch, API_KEY_IGNORED},
+    [AUTH_ROUTE_CLIENT_DELETE] = {0, api_client_delete, API_KEY_IGNORED},
+    [AUTH_ROUTE_CLIENT_ROTATE_SECRET] = {API_BODY_MAX, api_client_rotate_secret, API_KEY_IN_JOB},
+    [AUTH_ROUTE_CLIENT_REVOKE_TOKENS] = {API_BODY_MAX, api_client_revoke_tokens, API_KEY_IN_JOB},
+    [AUTH_ROUTE_SIGNING_KEYS_LIST] = {0, api_signing_keys_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_SIGNING_KEYS_ROTATE] = {API_BODY_MAX, api_signing_keys_rotate, API_KEY_IN_JOB},
     [AUTH_ROUTE_DESTINATIONS_LIST] = {0, api_destinations_list, API_KEY_IGNORED},
     [AUTH_ROUTE_DESTINATIONS_CREATE] = {API_BODY_MAX, api_destinations_create, API_KEY_IN_JOB},
     [AUTH_ROUTE_DESTINATION_GET] = {0, api_destination_get, API_KEY_IGNORED},
@@ -128,6 +137,7 @@ static void refuse_text(struct api_call *call, int status, uint32_t code, mr_str
     call->status = status;
     call->etag[0] = '\0';
     call->location = MR_STR_NONE;
+    code = api_error_code_in(auth_route_info(call->route)->errors, code);
     if (mr_is_err(
             api_error_write(call->api->public_url, status, code, message, members, &call->out))) {
         mr_buf_reset(&call->out);

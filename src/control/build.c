@@ -261,10 +261,11 @@ static mr_err load_object(struct control *control, enum model_kind kind, uint32_
         return client_load(control, number, ret_object);
     case MODEL_ACCOUNT:
     case MODEL_CATALOGUE:
+    case MODEL_KEYS:
     case MODEL_KIND_COUNT:
         break;
     }
-    MR_ASSERT(false && "accounts and the catalogue are rebuilt, not loaded");
+    MR_ASSERT(false && "accounts, catalogue and keys are rebuilt, not loaded");
 }
 
 /* Counted here and not in the row: it is compared within one run of the program only. */
@@ -328,6 +329,9 @@ static mr_err apply(struct control *control, struct snapshot_builder *builder,
     for (size_t i = 0; i < changes->len; i++) {
         if (changes->list[i].kind == MODEL_CATALOGUE) {
             MR_TRY(put_catalogue(control, builder));
+        } else if (changes->list[i].kind == MODEL_KEYS) {
+            MR_TRY(signing_keys_load(control, os_wall_now()));
+            snapshot_set_keyring(builder, control->keyring);
         } else if (changes->list[i].kind != MODEL_ACCOUNT) {
             MR_TRY(put_object(control, builder, changes->list[i]));
         }

@@ -80,6 +80,9 @@ static mr_err control_alloc(const struct control_options *options, struct contro
     control->lock_handle = OS_FILE_NONE.handle;
     jobs_init(control);
     mr_err err = crypto_hasher_new(&control->hasher);
+    if (mr_is_ok(err)) {
+        err = slow_door_new(&control->token_door);
+    }
     if (mr_is_err(err)) {
         control_close(control);
         return err;
@@ -340,8 +343,8 @@ void control_close(struct control *control) {
     MR_ASSERT(!control->is_started && control->publications == NULL);
     snapshot_unref(control->snapshot);
     filter_pool_done(&control->filters);
-    auth_keyring_unref(control->keyring);
-    auth_signer_free(control->signer);
+    signing_keys_done(control);
+    slow_door_free(control->token_door);
     mr_secret_unref(&control->pepper);
     sealer_free(control->sealer);
     crypto_hasher_free(control->hasher);
@@ -357,9 +360,7 @@ void control_close(struct control *control) {
 
 /* ---- init ---- */
 
-/* One @, something on both sides, printable ASCII without spaces; the rest is the mail's to find
- * out. */
-bool email_is_plausible(mr_str email) {
+bool control_email_is_plausible(mr_str email) {
     size_t at = mr_str_find_byte(email, '@', 0);
     if (email.len > 254 || at == SIZE_MAX || at == 0 || at + 1 >= email.len ||
         mr_str_find_byte(email, '@', at + 1) != SIZE_MAX) {
@@ -500,7 +501,7 @@ static mr_err init_steps(struct control *control, mr_str owner, struct control_i
 
 mr_err control_init(const struct control_options *options, mr_str owner_email,
                     struct control_init_result *ret_result, struct refusal *ret_refusal) {
-    if (!email_is_plausible(owner_email)) {
+    if (!control_email_is_plausible(owner_email)) {
         return refuse(ret_refusal, REFUSAL_MALFORMED,
                       "The owner must be an e-mail address, like ops@example.com.");
     }

@@ -71,6 +71,7 @@ void model_object_unref(struct model_object *object) {
         break;
     case MODEL_CLIENT:
     case MODEL_CATALOGUE:
+    case MODEL_KEYS:
     case MODEL_KIND_COUNT:
         break;
     }

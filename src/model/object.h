@@ -17,6 +17,7 @@ enum model_kind {
     MODEL_DESTINATION,
     MODEL_RULE,
     MODEL_CATALOGUE, /* in changes only, number 0: it is one whole */
+    MODEL_KEYS,      /* likewise: the ring of token keys */
     MODEL_KIND_COUNT,
 };
 

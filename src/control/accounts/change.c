@@ -112,7 +112,7 @@ static mr_err read_body(json_value root, mr_arena *arena, struct account_view *v
     MR_TRY(shape_text(root, "friendly_name", arena, &view->friendly_name));
     MR_TRY(shape_text(root, "description", arena, &view->description));
     MR_TRY(shape_text(root, "owner_email", arena, &view->owner_email));
-    if (view->owner_email.len > 0 && !email_is_plausible(view->owner_email)) {
+    if (view->owner_email.len > 0 && !control_email_is_plausible(view->owner_email)) {
         return refuse(ret_refusal, REFUSAL_MALFORMED, "owner_email must be an e-mail address.");
     }
     if (shape_is_null(root, "description")) {
