@@ -107,6 +107,7 @@ void api_token(struct api_call *call) {
     call->job = (struct control_job){.run = run_token,
                                      .done = token_done,
                                      .reply_to = loop_mailbox(call->api->loop),
+                                     .only_reads = true,
                                      .actor = api_actor(call)};
     api_call_hold(call);
     control_submit(call->api->control, &call->job);

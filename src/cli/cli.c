@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/mem.h"
+#include "crypto/secret.h"
 #include "os/files.h"
 
 #include <errno.h>
@@ -81,6 +82,7 @@ int cli_main(int argc, char **argv) {
         printf("usage: millrace %s\n\n%s.\n", command->usage, command->summary);
         return CLI_OK;
     }
+    crypto_clean_openssl();
     return command->run(argc - 2, argv + 2);
 }
 

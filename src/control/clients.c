@@ -358,7 +358,7 @@ static mr_err sign_token(struct control *control, const struct client_view *view
     claims.scopes = view->scopes;
     mr_buf text;
     mr_buf scope;
-    mr_buf_init(&text, AUTH_TOKEN_BYTES_MAX);
+    mr_buf_init_private(&text, AUTH_TOKEN_BYTES_MAX);
     mr_buf_init(&scope, SCOPES_BYTES_MAX);
     mr_err err = auth_token_sign(control->signer, mr_str_c(control->issuer),
                                  mr_str_c(control->audience), &claims, &text);

@@ -25,6 +25,7 @@ struct control_job {
      * exactly once. The job is the caller's again. */
     void (*done)(struct control_job *job);
     struct mailbox *reply_to;
+    bool only_reads;            /* so it goes on while the store cannot be written */
     struct control_actor actor; /* for the audit log; zeroed: the program itself */
     mr_err err;                 /* at done: what run returned, or CONTROL_E_REFUSED with 20503 where
                                  * the commit failed */

@@ -46,7 +46,7 @@ function base32(text) {
 }
 
 // What the text encodes, where it looks like an encoding.
-function decoded(text) {
+export function decoded(text) {
   const found = [];
   if (/^([0-9a-f]{2}){16,}$/i.test(text)) {
     found.push(Buffer.from(text, 'hex'));
@@ -84,13 +84,15 @@ function forms(text) {
       ...base64.map((one) => one.replaceAll('+', '-').replaceAll('/', '_')));
   }
   const short = text.slice(0, LENGTH_SEARCHED);
-  for (const keep of [/[\w.~-]/, /[\w.~!*'()-]/, /[A-Za-z0-9]/]) {
+  for (const keep of [/[\w.~-]/, /[\w.~!*'()-]/, /[\w.*-]/, /[A-Za-z0-9]/]) {
     const lower = percent(short, keep);
-    list.push(lower, lower.replace(/%[0-9a-f]{2}/g, (code) => code.toUpperCase()),
-      lower.replaceAll('%20', '+'));
+    for (const one of [lower, lower.replace(/%[0-9a-f]{2}/g, (code) => code.toUpperCase())]) {
+      list.push(one, one.replaceAll('%20', '+'));
+    }
   }
   const escaped = JSON.stringify(short).slice(1, -1);
-  list.push(Buffer.from(escaped).toString('latin1'), escaped.replaceAll('/', '\\/'),
+  list.push(...[escaped, escaped.replaceAll('/', '\\/')].map((one) =>
+    Buffer.from(one).toString('latin1')),
     escaped.replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`));
   return [...new Set(list)].filter((one) => one.length >= LENGTH_MIN);
 }
@@ -145,6 +147,11 @@ export class Canaries {
     this.known = new Map(); // text: kind
     this.needles = new Needles();
     this.violations = [];
+  }
+
+  // Another search for the same secrets.
+  fresh() {
+    return Object.assign(new Canaries(), {known: this.known, needles: this.needles});
   }
 
   note(kind, value) {
