@@ -62,7 +62,7 @@ export async function prepare(server, url) {
     examples: [{a: 1}]});
   await server.must('POST', '/v1/event-types', {name: 'com.example.thing', product: 'P',
     schema: 'Thing'});
-  return {url, destination, rule, spareRule, lonely, serial: 0};
+  return {url, destination, rule, spareRule, lonely, schema: 'Thing', serial: 0};
 }
 
 // [route, target, body] of every change, in an order in which all succeed. Each call makes names that
@@ -83,9 +83,9 @@ export function changes(server, ids) {
     ['PATCH /v1/streaming-rules/{id}', `/v1/streaming-rules/${ids.rule.id}`, {name: `r ${n}`}],
     ['POST /v1/secrets', '/v1/secrets', {Name: `secret ${n}`}],
     ['PATCH /v1/secrets/{id}', () => `/v1/secrets/${ids.pending.id}`, {Status: 'active'}],
-    ['POST /v1/schemas', '/v1/schemas', {name: `Thing${n}`, document: object(['b']),
-      examples: [{b: 2}]}],
-    ['POST /v1/schemas/{name}/versions', '/v1/schemas/Thing/versions',
+    ['POST /v1/schemas', '/v1/schemas', {name: `Thing${n}`, document: object(['a']),
+      examples: [{a: 2}]}],
+    ['POST /v1/schemas/{name}/versions', () => `/v1/schemas/${ids.schema}/versions`,
       {document: object(['a', `c${n}`]), examples: [{a: 1}]}],
     ['POST /v1/event-types', '/v1/event-types', {name: `com.example.t${n}`, product: 'P',
       schema: 'Thing'}],
@@ -93,14 +93,24 @@ export function changes(server, ids) {
       {description: `changed ${n}`}],
     ['PATCH /v1/accounts/{id}', `/v1/accounts/${server.account_id}`,
       {settings: {validate: n % 2 === 0 ? 'off' : 'warn'}}],
-    ['DELETE /v1/streaming-rules/{id}', `/v1/streaming-rules/${ids.spareRule.id}`],
-    ['DELETE /v1/destinations/{id}', `/v1/destinations/${ids.lonely.id}`],
+    ['DELETE /v1/streaming-rules/{id}', () => `/v1/streaming-rules/${ids.spareRule.id}`],
+    ['DELETE /v1/destinations/{id}', () => `/v1/destinations/${ids.lonely.id}`],
   ];
 }
 
-// Notes what later changes of the list need of an answer.
-export function noteAnswer(ids, route, answer) {
-  if (route === 'POST /v1/secrets') {
-    ids.pending = answer.body;
+// What the answers to creations are called that later changes of the list work on.
+const used = {'POST /v1/secrets': 'pending', 'POST /v1/destinations': 'lonely',
+  'POST /v1/streaming-rules': 'spareRule'};
+
+// Sends one of the changes, under a key of its own where it is a creation.
+export async function change(server, ids, [route, target, body], key) {
+  const method = route.split(' ')[0];
+  const answer = await server.api(method, typeof target === 'function' ? target() : target, body,
+    method === 'POST' ? {'idempotency-key': `${key} ${route}`} : {});
+  if (answer.status < 300 && used[route]) {
+    ids[used[route]] = answer.body;
+  } else if (answer.status < 300 && route === 'POST /v1/schemas') {
+    ids.schema = body.name;
   }
+  return answer;
 }

@@ -6,7 +6,7 @@ import path from 'node:path';
 import {after, test} from 'node:test';
 import {DatabaseSync} from 'node:sqlite';
 import {Receiver, Server, certificates, event, folder, millrace, remove, until} from '../e2e/harness.mjs';
-import {changes, changingRoutes, database, difference, dump, elsewhere, noteAnswer, prepare}
+import {change, changes, changingRoutes, database, difference, dump, elsewhere, prepare}
   from './control.mjs';
 import {Disk} from './disk.mjs';
 
@@ -34,9 +34,6 @@ async function scene() {
   return {disk, receiver, server, ids: await prepare(server, receiver.url)};
 }
 
-const made = (method, target, body, key) => [method, typeof target === 'function' ? target() : target,
-  body, key && method === 'POST' ? {'idempotency-key': key} : {}];
-
 test('every change of the table of routes has a call here', () => {
   const known = changes({}, {url: 'https://x', destination: {}, rule: {}, lonely: {}, spareRule: {},
     serial: 0}).map(([route]) => route);
@@ -54,8 +51,9 @@ async function delivers({server, receiver}) {
 async function refusesAll(world) {
   const {server, ids} = world;
   const before = dump(server);
-  for (const [route, target, body] of changes(server, ids)) {
-    const answer = await server.api(...made(route.split(' ')[0], target, body, `key ${route}`));
+  for (const one of changes(server, ids)) {
+    const [route] = one;
+    const answer = await change(server, ids, one, 'key');
     assert.equal(answer.status, 503, `${route}: ${answer.text}`);
     assert.ok(answer.body.code % 1000 === 503, `${route}: ${answer.text}`);
     assert.ok(Number(answer.headers['retry-after']) >= 1, route);
@@ -74,10 +72,9 @@ async function refusesAll(world) {
 // When the cause is gone: the same calls, under the keys that were refused.
 async function takesAll(world) {
   const {server, ids} = world;
-  for (const [route, target, body] of changes(server, ids)) {
-    const answer = await server.api(...made(route.split(' ')[0], target, body, `key ${route}`));
-    assert.ok(answer.status < 300, `${route}: ${answer.status} ${answer.text}`);
-    noteAnswer(ids, route, answer);
+  for (const one of changes(server, ids)) {
+    const answer = await change(server, ids, one, 'key');
+    assert.ok(answer.status < 300, `${one[0]}: ${answer.status} ${answer.text}`);
   }
   await delivers(world);
   assert.equal((await server.stop()).code, 0);
