@@ -7,6 +7,7 @@
 #include "api/rate.h"
 #include "auth/cache.h"
 #include "control/jobs.h"
+#include "control/people/passwords.h"
 #include "dispatch/shard.h"
 #include "dispatch/tail.h"
 #include "dispatch/test_event.h"
@@ -41,6 +42,9 @@ struct api {
     struct writer *writer;
     struct journal *journal;  /* read by previews */
     struct rate_table *rates; /* of all workers */
+    struct passwords *passwords;
+    int64_t session_idle_ms;
+    int64_t session_max_s;
     struct siphash_key store_key;
     struct event_limits limits;
     const mr_str *aliases; /* of dataschema */
@@ -76,13 +80,19 @@ void api_adopt(struct api *api, struct snapshot *snapshot);
 /* Whether the caller may call the route; API_ALLOWED fills *ret_caller (valid for this turn). */
 enum api_verdict {
     API_ALLOWED = 0,
-    API_NO_TOKEN,
-    API_DENIED,
+    API_NO_TOKEN,     /* 401 */
+    API_SIGNED_OUT,   /* 401: a cookie of no session that lasts */
+    API_DENIED,       /* 403, as all below */
+    API_FORGED,       /* a cookie that came in a way in which it may not (caller.c) */
+    API_SETUP_NEEDED, /* the second factor that the account asks for */
 };
 struct api_caller {
     const struct model_account *account;
-    const struct model_client *client;
-    const struct auth_claims *claims;
+    const struct model_client *client; /* NULL for a user */
+    const struct auth_claims *claims;  /* NULL for a user */
+    const struct model_user *user;     /* NULL for a client, as is its session */
+    const struct model_session *session;
+    const struct auth_scopes *scopes;
 };
 enum api_verdict api_check_caller(struct api *api, const struct http_exchange *ex,
                                   enum auth_route route, struct api_caller *ret_caller);

@@ -19,6 +19,7 @@
 #include "json/tape.h"
 
 #define API_BODY_MAX         ((size_t)1 << 20) /* of a call that is not events */
+#define API_SIGNIN_BODY_MAX  ((size_t)16384)   /* of a call that holds a password or a code */
 #define API_PREVIEW_BODY_MAX ((size_t)8 << 20)
 #define API_ARENA_MAX        ((size_t)16 << 20)
 #define API_ANSWER_MAX       ((size_t)32 << 20)
@@ -43,6 +44,7 @@ struct api_call {
     uint32_t client; /* 0: none */
     uint32_t user;   /* 0: none */
     mr_str caller_id;
+    mr_str session_id;               /* of a user */
     char address[OS_ADDR_TEXT_SIZE]; /* of the peer */
     struct auth_scopes scopes;
     /* the account that the call is about: `home`, or the descendant that it names */
@@ -66,7 +68,8 @@ struct api_call {
 };
 
 /* What an Idempotency-Key does on a route (idempotency.c). Every POST with a token has a rule but
- * events, whose ids are their keys, tests, and previews, which do nothing. */
+ * events, whose ids are their keys, tests, previews, which do nothing, and what is a user's own: a
+ * password must not lie in the store, not even as a quick hash of the body. */
 enum api_key_rule {
     API_KEY_IGNORED = 0,
     API_KEY_IN_JOB,  /* the effect is the store's: the answer is kept in its transaction */
@@ -173,10 +176,37 @@ void api_event_type_get(struct api_call *call);
 void api_event_type_patch(struct api_call *call);
 void api_account_get(struct api_call *call);
 void api_account_patch(struct api_call *call);
+void api_ownership_transfer(struct api_call *call);
+void api_users_list(struct api_call *call);
+void api_user_get(struct api_call *call);
+void api_user_patch(struct api_call *call);
+void api_user_delete(struct api_call *call);
+void api_session_create(struct api_call *call);
+void api_session_second(struct api_call *call);
+void api_session_get(struct api_call *call);
+void api_session_delete(struct api_call *call);
+void api_sessions_list(struct api_call *call);
+void api_sessions_delete(struct api_call *call);
+void api_profile_get(struct api_call *call);
+void api_profile_patch(struct api_call *call);
+void api_profile_password(struct api_call *call);
+void api_profile_totp(struct api_call *call);
+void api_profile_totp_confirm(struct api_call *call);
+void api_profile_totp_remove(struct api_call *call);
+void api_profile_recovery_codes(struct api_call *call);
 void api_dead_letters_list(struct api_call *call);
 void api_dead_letter_get(struct api_call *call);
 void api_dead_letters_redrive(struct api_call *call);
 void api_tail(struct api_call *call);
+void api_users_invite(struct api_call *call);
+void api_user_invite(struct api_call *call);
+void api_user_reset_link(struct api_call *call);
+void api_portal_links_create(struct api_call *call);
+void api_password_resets(struct api_call *call);
+void api_link_get(struct api_call *call);
+void api_link_use(struct api_call *call);
+void api_link_page(struct api_call *call);
+void api_link_page_use(struct api_call *call);
 void api_ping(struct api_call *call);
 void api_jwks(struct api_call *call);
 void api_schema_get(struct api_call *call);

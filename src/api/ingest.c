@@ -13,6 +13,8 @@
  * either goes to the writer whole or not at all. */
 #include "api/ingest.h"
 
+#include "api/caller.h"
+
 #include "api/errors.h"
 #include "api/validate.h"
 #include "base/mem.h"
@@ -266,14 +268,19 @@ void ingest_on_head(struct ingest *ingest, struct http_exchange *ex) {
     ex->user = ticket;
     api_request_id_make(api, ex, ticket->request_id);
     struct api_caller caller;
-    switch (api_check_caller(api, ex, AUTH_ROUTE_EVENTS_PUBLISH, &caller)) {
+    enum api_verdict verdict = api_check_caller(api, ex, AUTH_ROUTE_EVENTS_PUBLISH, &caller);
+    switch (verdict) {
     case API_NO_TOKEN:
-        refuse_call(ticket, 401, 20401, "an access token is required: Authorization: Bearer …");
+    case API_SIGNED_OUT:
+        refuse_call(ticket, 401, 20401, api_verdict_text(verdict));
         return;
     case API_DENIED:
-        refuse_with(ticket, 403, 20006,
-                    MR_STR("User is not authorized to access this resource with an explicit deny"),
-                    MR_STR("\"error\":\"Invalid or expired token\""), 0);
+    case API_FORGED:
+    case API_SETUP_NEEDED:
+        refuse_with(ticket, 403, 20006, mr_str_c(api_verdict_text(verdict)),
+                    verdict == API_DENIED ? MR_STR("\"error\":\"Invalid or expired token\"")
+                                          : MR_STR_NONE,
+                    0);
         return;
     case API_ALLOWED:
         break;

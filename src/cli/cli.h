@@ -22,7 +22,7 @@ enum cli_exit {
 /* X(symbol, name, usage, summary) in the order of help. */
 #define CLI_COMMANDS(X)                                                                            \
     X(serve, "serve", "serve --data DIR [--config FILE] [--KEY VALUE …]",                          \
-      "Run the server on a data folder made by init")                                              \
+      "Run the server on a data folder, made by init or by the first start")                       \
     X(init, "init", "init --data DIR --owner EMAIL [--json]",                                      \
       "Make a data folder: root account, owner, an API client with every right")                   \
     X(publish, "publish", "publish [FILE|-]",                                                      \
@@ -52,6 +52,11 @@ enum cli_exit {
       "secrets list | create FILE | update ID FILE | activate ID | "                               \
       "import --data DIR --name NAME FILE",                                                        \
       "Manage webhook secrets (import works on a folder that is not served)")                      \
+    X(users, "users",                                                                              \
+      "users list | get ID | invite EMAIL --role ROLE [--name NAME] [--products A,B] | "           \
+      "invite-again ID | update ID FILE | delete ID | reset-link ID | "                            \
+      "set-password --data DIR --email EMAIL --password-file FILE [--account ID]",                 \
+      "Invite and manage users (set-password works on a folder that is not served)")               \
     X(sign, "sign", "sign --secret-file FILE --method M --url URL BODYFILE",                       \
       "Print the kore-signature of a request")                                                     \
     X(verify, "verify", "verify --secret-file FILE --method M --url URL --signature HEX BODYFILE", \
@@ -78,6 +83,8 @@ enum cli_exit {
 #define CLI_DECLARE(symbol, name, usage, summary) int cli_##symbol(int argc, char **argv);
 CLI_COMMANDS(CLI_DECLARE)
 #undef CLI_DECLARE
+/* The form of `users` that works on a folder. */
+int cli_users_set_password(int argc, char **argv);
 /* The forms of `schema` that call the API: all but check. */
 int cli_schema_catalogue(int argc, char **argv);
 

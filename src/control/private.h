@@ -23,6 +23,8 @@ struct changes {
 };
 
 struct publication;
+struct signin;    /* people/signin.h */
+struct slow_door; /* auth/slow.h */
 
 struct control {
     struct control_options options; /* pointers of the caller's, but for issuer and audience */
@@ -43,7 +45,9 @@ struct control {
     struct changes pending;    /* the tail of the open transaction included */
     size_t committed;          /* of pending: what a commit has made so */
     struct filter_pool filters;
-    struct control_actor actor; /* of the job that runs; the program itself between jobs */
+    struct signin *signin;        /* NULL until somebody signs in */
+    struct slow_door *reset_door; /* NULL until a password reset is asked for */
+    struct control_actor actor;   /* of the job that runs; the program itself between jobs */
 
     /* jobs.c */
     struct mailbox mailbox; /* any thread */
@@ -93,11 +97,13 @@ mr_err control_seal(struct control *control, const char *table, mr_str row, cons
 mr_err control_unseal(struct control *control, const char *table, mr_str row, const char *column,
                       mr_str box, mr_secret *ret_value);
 
-/* ---- rows as objects of the snapshot: destinations/object.c, rules.c ---- */
+/* ---- rows as objects of the snapshot: destinations/object.c, rules.c, people/ ---- */
 /* NULL in *ret_object where the row is gone or a tombstone. */
 mr_err destination_load(struct control *control, uint32_t number, struct model_object **ret_object);
 mr_err rule_load(struct control *control, uint32_t number, struct model_object **ret_object);
 mr_err client_load(struct control *control, uint32_t number, struct model_object **ret_object);
+mr_err user_load(struct control *control, uint32_t number, struct model_object **ret_object);
+mr_err session_load(struct control *control, uint32_t number, struct model_object **ret_object);
 
 /* ---- the event catalogue: catalogue/load.c ---- */
 /* The whole catalogue from what is shipped and the rows; what base (may be NULL) has compiled is

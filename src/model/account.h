@@ -25,6 +25,7 @@ struct model_account {
     enum model_validate validate;
     enum model_unknown_types unknown_types;
     uint32_t events_per_second; /* 0: unlimited */
+    bool needs_second_factor;   /* of its users */
     mr_secret webhook_secret;   /* the active one; none: kore-signature has an empty value */
     char webhook_secret_id[MODEL_ID_SIZE];
     /* Index of the enabled rules of this account; NULL where it has none. Its rule numbers and

@@ -12,8 +12,10 @@
 #include "api/ingest.h"
 #include "base/mem.h"
 #include "ledger/recover.h"
+#include "mail/mailer.h"
 #include "os/clock.h"
 #include "os/process.h"
+#include "server/mail.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -69,6 +71,10 @@ static int open_control(struct program *program) {
         program_problem(program, "could not start: out of memory");
         return PROGRAM_NO;
     }
+    int code = mail_make(program);
+    if (code != PROGRAM_OK) {
+        return code;
+    }
     const struct control_options options = {
         .dir = program->data_dir,
         .master_key_file = config->master_key_file[0] != '\0' ? config->master_key_file : NULL,
@@ -77,6 +83,11 @@ static int open_control(struct program *program) {
         .judge_ctx = program,
         .event_type_prefix = mr_str_c(config->event_type_prefix),
         .account_events_per_second = (uint32_t)config->account_events_per_second,
+        .session_idle_ms = (int64_t)config->session_idle_minutes * 60000,
+        .session_max_days = (int64_t)config->session_max_days,
+        .mail_wanted = program->mailer != NULL ? mailer_wanted : NULL,
+        .mail_ctx = program->mailer,
+        .setup_file = program->setup_file,
         .log = &program->log,
         .metrics = &program->control_metrics,
         .slab = program->slab};
