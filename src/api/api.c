@@ -564,4 +564,7 @@ void api_adopt(struct api *api, struct snapshot *snapshot) {
     struct snapshot *old = api->snapshot;
     api->snapshot = snapshot_ref(snapshot);
     snapshot_unref(old);
+    if (!api->metrics_open) {
+        tail_recheck(api->tail);
+    }
 }

@@ -185,6 +185,29 @@ static void touch(struct api *api, const struct model_session *shared, int64_t n
 
 /* ---- the checks ---- */
 
+static bool needs_setup(const struct model_account *account, const struct model_user *user,
+                        enum auth_route route) {
+    return account->needs_second_factor && !user->has_second_factor && !is_of_setup(route);
+}
+
+bool api_may_still_read(void *ctx, const struct tail_caller *caller) {
+    const struct api *api = ctx;
+    const struct model_account *account;
+    const struct model_user *user;
+    const struct model_session *session;
+    const struct model_client *client;
+    mr_wall now = loop_wall(api->loop);
+    if (caller->is_user) {
+        return mr_is_ok(snapshot_check_session(api->snapshot, mr_str_c(caller->session_id),
+                                               mr_wall_ms(now), api->session_idle_ms, &account,
+                                               &user, &session)) &&
+               !needs_setup(account, user, AUTH_ROUTE_TAIL) &&
+               auth_route_allows(AUTH_ROUTE_TAIL, &user->scopes);
+    }
+    return now.ns / MR_NS_PER_S < caller->claims.expires_s &&
+           mr_is_ok(snapshot_check_claims(api->snapshot, &caller->claims, &account, &client));
+}
+
 static enum api_verdict check_session(struct api *api, const struct http_exchange *ex,
                                       enum auth_route route, mr_str cookie,
                                       struct api_caller *ret_caller) {
@@ -204,7 +227,7 @@ static enum api_verdict check_session(struct api *api, const struct http_exchang
     if (!is_look(ex) && !has_csrf_token(api, ex, cookie)) {
         return API_FORGED;
     }
-    if (account->needs_second_factor && !user->has_second_factor && !is_of_setup(route)) {
+    if (needs_setup(account, user, route)) {
         return API_SETUP_NEEDED;
     }
     if (!auth_route_allows(route, &user->scopes)) {

@@ -14,4 +14,7 @@ bool api_way_is_own(const struct api *api, const struct http_exchange *ex);
 /* How many session cookies came; the value of the last one. */
 size_t api_cookie_find(const struct http_exchange *ex, mr_str *ret_value);
 
+/* For the live view (tail.h), which outlasts the check of its call; ctx is the api. */
+bool api_may_still_read(void *ctx, const struct tail_caller *caller);
+
 #endif

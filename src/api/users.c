@@ -5,7 +5,7 @@
 #include "control/people/users.h"
 
 static struct user_editor editor_of(const struct api_call *call) {
-    return (struct user_editor){.account = call->home, .user = call->user};
+    return (struct user_editor){.account = call->home, .user = call->user, .scopes = &call->scopes};
 }
 
 static mr_err answer_user(struct api_call *call, const struct user_view *view) {

@@ -209,10 +209,13 @@ static mr_err fill_members(struct emit *e, struct member_shape *shape, json_valu
         MR_TRY(child(e, it.value, &node));
         member_slot(e, shape, name)->node = node;
     }
+    shape->first_required = e->s->lists.n;
     for (json_iter it = json_iter_of(required); json_next(&it); shape->n_required++) {
         mr_str name;
         MR_TRY(schema_keep_string(e->c, it.value, &name));
-        member_slot(e, shape, name)->is_required = true;
+        struct member *member = member_slot(e, shape, name);
+        member->is_required = true;
+        VEC_PUSH(&e->s->lists, (uint32_t)(member - e->s->members.ptr));
     }
     return MR_OK;
 }

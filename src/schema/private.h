@@ -53,7 +53,10 @@ struct unique_slot {
 bool value_find_equal(json_value array, struct unique_slot *slots, size_t n_slots, int64_t *steps,
                       uint32_t *ret_first, uint32_t *ret_second);
 
-/* --- patterns: pattern.c --- */
+/* --- patterns: ecma.c, pattern.c --- */
+
+/* Appends the pattern as PCRE2 reads it. MR_E_INVALID with why (a literal) and the byte where. */
+mr_err ecma_translate(mr_str ecma, mr_buf *out, const char **ret_why, size_t *ret_at);
 
 struct pattern;
 struct pattern_run; /* one thread's scratch of PCRE2 */
@@ -152,6 +155,7 @@ struct member {
 struct member_shape {
     uint32_t first; /* of members: mask + 1 slots */
     uint32_t mask;
+    uint32_t first_required; /* of lists: slots of the required members, in the document's order */
     uint32_t n_required;
     uint32_t additional;    /* node, or NONE */
     uint32_t first_pattern; /* of lists: pairs of pattern and node */

@@ -273,9 +273,10 @@ static bool has_member(struct schema_run *r, json_value v, mr_str name) {
 
 static bool report_missing(struct schema_run *r, const struct member_shape *shape, json_value v,
                            const struct step *up) {
-    for (uint32_t i = 0; i <= shape->mask && run_goes_on(r) && r->steps >= 0; i++) {
-        const struct member *member = &r->schema->members.ptr[shape->first + i];
-        if (member->is_required && !has_member(r, v, member->name)) {
+    for (uint32_t i = 0; i < shape->n_required && run_goes_on(r) && r->steps >= 0; i++) {
+        uint32_t slot = r->schema->lists.ptr[shape->first_required + i];
+        const struct member *member = &r->schema->members.ptr[slot];
+        if (!has_member(r, v, member->name)) {
             run_report(r, false, "required", v, up, "the member %s is required",
                        run_name_text(r, member->name));
         }

@@ -3,15 +3,16 @@
 import assert from 'node:assert/strict';
 import {execFileSync} from 'node:child_process';
 import {randomBytes} from 'node:crypto';
+import http from 'node:http';
 import {after, before, test} from 'node:test';
 
-import {certificates, Server} from './harness.mjs';
+import {certificates, Server, until} from './harness.mjs';
 import {addUser, Browser, setPassword, sql} from './people.mjs';
 
 const OWNER = 'owner@example.com';
 const word = () => `${randomBytes(9).toString('base64url')} and more`;
 const passwords = {owner: word(), admin: word(), developer: word(), plain: word(), products: word(),
-  second: word(), twice: word(), victim: word()};
+  second: word(), twice: word(), few: word(), victim: word()};
 const ids = {};
 let server;
 
@@ -25,6 +26,7 @@ before(async () => {
   ids.products = addUser(server, 'products@example.com', 'developer', passwords.products,
     {products: ['Webhooks']});
   ids.second = addUser(server, 'second@example.com', 'developer', passwords.second);
+  addUser(server, 'few@example.com', 'admin', passwords.few, {products: ['Webhooks']});
   ids.victim = addUser(server, 'victim@example.com', 'developer', passwords.victim);
   ids.nobody = addUser(server, 'invited@example.com', 'default', null);
   sql(server, `UPDATE users SET status = 'INVITED' WHERE email = 'invited@example.com'`);
@@ -268,6 +270,31 @@ test('a session is listed, revoked, signed out', async () => {
   }
 });
 
+test('the live view of whoever lost the right ends', async () => {
+  const watch = (headers) => new Promise((resolve, reject) => {
+    const call = http.get(`${server.url}/v1/tail`, {headers, agent: false}, (response) => {
+      const reader = {ended: false, status: response.statusCode};
+      response.once('data', () => resolve(reader));
+      response.on('end', () => { reader.ended = true; });
+      response.on('error', () => { reader.ended = true; });
+    });
+    call.on('error', reject);
+  });
+  const admin = await Browser.open(server, 'admin@example.com', passwords.admin);
+  const other = await Browser.open(server, 'admin@example.com', passwords.admin);
+  const reads = await watch({cookie: `__Host-millrace=${admin.cookie}`});
+  const stays = await watch({cookie: `__Host-millrace=${other.cookie}`});
+  const token = await watch({authorization: `Bearer ${server.token}`});
+  assert.equal(reads.status, 200);
+  assert.equal((await admin.call('DELETE', '/v1/session')).status, 204);
+  await until('the stream ends', () => reads.ended);
+  assert.equal(stays.ended, false);
+  assert.equal(token.ended, false);
+  await other.call('DELETE', '/v1/session');
+  await until('this one too', () => stays.ended);
+  assert.equal(token.ended, false);
+});
+
 test('a cookie that is none, or cut, or another one', async () => {
   const dev = await Browser.open(server, 'dev@example.com', passwords.developer);
   for (const cookie of ['__Host-millrace=', '__Host-millrace=x', `__Host-millrace=${dev.cookie}x`,
@@ -329,6 +356,13 @@ test('users are read, changed, removed; nobody changes their own role', async ()
   refused(await new Browser(server).signIn('victim@example.com', passwords.victim), 401, 20401);
   await admin.call('PATCH', at(ids.victim), {status: 'ACTIVE', role: 'developer'});
   await victim.signIn('victim@example.com', passwords.victim);
+  // Nobody gives more than they hold: an Admin of some products, too.
+  const few = await Browser.open(server, 'few@example.com', passwords.few);
+  for (const body of [{role: 'admin'}, {products: ['Webhooks', 'Events']}, {role: 'developer'}]) {
+    refused(await few.call('PATCH', at(ids.plain), body), 403, 20006, /than they hold/);
+  }
+  assert.equal((await few.call('PATCH', at(ids.plain), {products: ['Webhooks']})).status, 200);
+  await admin.call('PATCH', at(ids.plain), {products: null});
   refused(await admin.call('DELETE', at(owner.id)), 409, 20409, /Owner/);
   refused(await admin.call('DELETE', at(ids.admin)), 409, 20409, /themselves/);
   assert.equal((await admin.call('DELETE', at(ids.victim))).status, 204);

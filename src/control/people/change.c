@@ -51,6 +51,16 @@ static bool is_same(mr_str a, mr_str b) {
     return mr_str_is_absent(a) == mr_str_is_absent(b) && mr_str_eq(a, b);
 }
 
+/* Else whoever may only change users could make one that may do everything. */
+static mr_err judge_grant(const struct user_editor *editor, const struct user_draft *draft,
+                          struct refusal *ret_refusal) {
+    struct auth_scopes wanted;
+    MR_TRY(auth_role_scopes(draft->role, draft->products, &wanted));
+    return editor->scopes == NULL || auth_scopes_within(&wanted, editor->scopes)
+               ? MR_OK
+               : refuse(ret_refusal, REFUSAL_DENIED, "Nobody gives more rights than they hold.");
+}
+
 /* What no role allows. */
 static mr_err judge_draft(const struct user_editor *editor, const struct user_view *view,
                           const struct user_draft *draft, struct refusal *ret_refusal) {
@@ -71,7 +81,7 @@ static mr_err judge_draft(const struct user_editor *editor, const struct user_vi
         return refuse(ret_refusal, REFUSAL_INVALID_ACCOUNT,
                       "The user has set no password yet: invite them again.");
     }
-    return MR_OK;
+    return rights_change ? judge_grant(editor, draft, ret_refusal) : MR_OK;
 }
 
 static mr_err store_draft(struct control *control, const struct user_view *view,

@@ -294,6 +294,21 @@ static void a_request_may_come_byte_by_byte(void **state) {
     os_close(fd);
 }
 
+/* RFC 9112 §2.2; in one piece and in two. */
+static void one_empty_line_before_a_request_is_passed_over(void **state) {
+    (void)state;
+    start();
+    int fd = dial();
+    say(fd, "\r\n" GET("/ok"));
+    expect(fd, "\r\n\r\nfine");
+    forget();
+    say_n(fd, "\r", 1);
+    say_n(fd, "\n", 1);
+    say(fd, GET("/ok"));
+    expect(fd, "\r\n\r\nfine");
+    os_close(fd);
+}
+
 static void a_body_of_megabytes_arrives_whole(void **state) {
     (void)state;
     start();
@@ -569,6 +584,8 @@ static const struct {
     {"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
      400},
     {"GET /\r\n", 400},
+    {"\r\n\r\nGET /ok HTTP/1.1\r\nhost: a\r\n\r\n", 400},
+    {"\rGET /ok HTTP/1.1\r\nhost: a\r\n\r\n", 400},
     {"\x16\x03\x01", 400},
     {"GET /ok HTTP/2.0\r\nhost: a\r\n\r\n", 505},
     {"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n", 501},
@@ -1015,6 +1032,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_request_is_answered_and_the_connection_kept),
         TEST(a_request_may_come_byte_by_byte),
+        TEST(one_empty_line_before_a_request_is_passed_over),
         TEST(a_body_of_megabytes_arrives_whole),
         TEST(pipelined_requests_are_answered_in_order),
         TEST(no_more_than_sixteen_requests_of_a_connection_are_open),

@@ -318,6 +318,31 @@ static void expect_error(const char *schema_text, const char *instance, const ch
     schema_free(schema);
 }
 
+static void what_is_missing_is_named_in_the_order_of_the_document(void **state) {
+    (void)state;
+    static const char *const names[] = {"zeta", "alpha", "mid", "beta", "omega"};
+    struct schema *schema;
+    struct schema_run *run;
+    struct schema_fault fault;
+    json_tape tape;
+    const struct schema_error *errors;
+    size_t n = 0;
+    assert_true(mr_is_ok(
+        schema_compile(MR_STR("{\"required\":[\"zeta\",\"alpha\",\"mid\",\"beta\",\"omega\"]}"),
+                       NULL, &schema, NULL, &fault)));
+    assert_true(mr_is_ok(schema_run_new(&run)));
+    json_tape_init(&tape, JSON_DEPTH_MAX);
+    assert_true(mr_is_ok(json_tape_read(&tape, MR_STR("{}"), NULL)));
+    assert_false(schema_validate(schema, json_root(&tape), run, &errors, &n));
+    assert_int_equal(n, 5);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(mr_str_find(errors[i].message, mr_str_c(names[i])) != SIZE_MAX);
+    }
+    json_tape_done(&tape);
+    schema_run_free(run);
+    schema_free(schema);
+}
+
 static void errors_name_both_paths_and_the_rule(void **state) {
     (void)state;
     expect_error("{\"properties\":{\"a/b\":{\"items\":{\"$ref\":\"#/definitions/x\"}}},"
@@ -459,6 +484,7 @@ int main(void) {
         cmocka_unit_test(objects),
         cmocka_unit_test(combinations),
         cmocka_unit_test(references),
+        cmocka_unit_test(what_is_missing_is_named_in_the_order_of_the_document),
         cmocka_unit_test(errors_name_both_paths_and_the_rule),
         cmocka_unit_test(patterns_that_take_too_long_are_errors),
         cmocka_unit_test(validation_of_too_many_steps_is_an_error),
