@@ -262,10 +262,10 @@ static struct api_call *call_new(struct api *api, struct http_exchange *ex) {
     call->ex = ex;
     call->holds = 1;
     call->status = 200;
-    mr_arena_init(&call->arena, API_ARENA_MAX);
-    mr_buf_init(&call->out, API_ANSWER_MAX);
-    mr_buf_init(&call->members, API_ANSWER_MAX);
-    mr_buf_init(&call->stored, API_ANSWER_MAX);
+    mr_arena_init_private(&call->arena, API_ARENA_MAX);
+    mr_buf_init_private(&call->out, API_ANSWER_MAX);
+    mr_buf_init_private(&call->members, API_ANSWER_MAX);
+    mr_buf_init_private(&call->stored, API_ANSWER_MAX);
     api_request_id_make(api, ex, call->request_id);
     os_addr_format_ip(&ex->peer, call->address);
     ex->user = call;
@@ -482,7 +482,7 @@ static void on_head(void *ctx, struct http_exchange *ex) {
     if (handler->body_max > 0 && api_body_is_coded(ex)) {
         api_refuse(call, 415, api_error_code_of(match.errors, 415), "%s", API_BODY_CODED);
     } else if (handler->body_max > 0) {
-        http_exchange_want_body(ex, handler->body_max);
+        http_exchange_want_private_body(ex, handler->body_max);
     } else {
         handler->run(call);
     }
@@ -591,6 +591,10 @@ struct control_actor api_actor(const struct api_call *call) {
     };
 }
 
+static bool is_safe(const struct api_call *call) {
+    return mr_str_eq(auth_route_info(call->route)->method, MR_STR("GET"));
+}
+
 void api_submit(struct api_call *call,
                 mr_err (*work)(struct control *control, struct api_call *call),
                 void (*after)(struct api_call *call)) {
@@ -600,6 +604,7 @@ void api_submit(struct api_call *call,
     call->job = (struct control_job){.run = run_job,
                                      .done = job_done,
                                      .reply_to = loop_mailbox(call->api->loop),
+                                     .only_reads = is_safe(call),
                                      .actor = api_actor(call)};
     api_call_hold(call);
     control_submit(call->api->control, &call->job);

@@ -131,6 +131,7 @@ void api_token(struct api_call *call) {
                                      .done = token_done,
                                      .reply_to = loop_mailbox(call->api->loop),
                                      .in_order = true,
+                                     .only_reads = true,
                                      .actor = api_actor(call)};
     api_call_hold(call);
     control_submit(call->api->control, &call->job);

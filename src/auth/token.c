@@ -319,7 +319,7 @@ mr_err auth_token_sign(struct auth_signer *signer, mr_str issuer, mr_str audienc
     mr_buf payload;
     mr_buf token;
     mr_buf_init(&payload, AUTH_TOKEN_BYTES_MAX);
-    mr_buf_init(&token, AUTH_TOKEN_BYTES_MAX);
+    mr_buf_init_private(&token, AUTH_TOKEN_BYTES_MAX);
     uint8_t signature[SIGNATURE_MAX];
     size_t n_signature = 0;
     mr_err err = write_claims(issuer, audience, claims, &payload);

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/mem.h"
+#include "crypto/secret.h"
 #include "os/files.h"
 #include "os/process.h"
 
@@ -141,6 +142,7 @@ int cli_main(int argc, char **argv) {
         printf("usage: millrace %s\n\n%s.\n", command->usage, command->summary);
         return CLI_OK;
     }
+    crypto_clean_openssl();
     int left = argc - 2;
     if (takes_account(command, left, argv + 2) &&
         (left = take_account(command, left, argv + 2)) < 0) {

@@ -49,6 +49,13 @@ mr_err change_begin(struct control *control, struct refusal *ret_refusal) {
     return refuse_error(control, store_begin(&control->store), ret_refusal);
 }
 
+mr_err change_begin_reading(struct control *control, struct refusal *ret_refusal) {
+    if (control->store.depth == 0) {
+        control->pending.len = control->committed;
+    }
+    return refuse_error(control, store_begin_reading(&control->store), ret_refusal);
+}
+
 mr_err change_end(struct control *control, mr_err err, struct refusal *ret_refusal) {
     if (mr_is_ok(err)) {
         err = store_commit(&control->store);
@@ -396,7 +403,7 @@ mr_err snapshot_load(struct control *control) {
     MR_TRY(snapshot_build(NULL, &builder));
     snapshot_set_keyring(builder, control->keyring);
     /* A transaction, so that all are read from one state. */
-    mr_err err = store_begin(&control->store);
+    mr_err err = store_begin_reading(&control->store);
     if (mr_is_err(err)) {
         snapshot_abandon(builder);
         return err;

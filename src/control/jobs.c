@@ -83,7 +83,8 @@ static void refuse_stopping(struct control_job *job) {
 static bool execute(struct control *control, struct control_job *job) {
     size_t before = control->committed;
     control->actor = job->actor;
-    job->err = change_begin(control, &job->refusal);
+    job->err = job->only_reads ? change_begin_reading(control, &job->refusal)
+                               : change_begin(control, &job->refusal);
     if (mr_is_ok(job->err)) {
         job->err = change_end(control, job->run(control, job), &job->refusal);
     }

@@ -104,6 +104,8 @@ struct control {
  * not refusals become one (20503 or 20500). */
 mr_err change_begin(struct control *control, struct refusal *ret_refusal);
 mr_err change_end(struct control *control, mr_err err, struct refusal *ret_refusal);
+/* As change_begin, around what only reads. */
+mr_err change_begin_reading(struct control *control, struct refusal *ret_refusal);
 /* For readers: any other error becomes a refusal. */
 mr_err refuse_error(struct control *control, mr_err err, struct refusal *ret_refusal);
 /* Inside a change: this object differs in the next snapshot. */

@@ -313,16 +313,24 @@ void store_close(struct store *store) {
 
 /* ---- transactions ---- */
 
-mr_err store_begin(struct store *store) {
+static mr_err begin(struct store *store, const char *outermost) {
     if (store->depth > 0 && sqlite3_get_autocommit(store->db)) {
         return MR_ERR(MR_E_IO); /* SQLite gave the transaction up */
     }
-    mr_err err = store->depth == 0 ? run_text(store, "BEGIN IMMEDIATE", "begin")
+    mr_err err = store->depth == 0 ? run_text(store, outermost, "begin")
                                    : run_text(store, "SAVEPOINT inner", "savepoint");
     if (mr_is_ok(err)) {
         store->depth++;
     }
     return err;
+}
+
+mr_err store_begin(struct store *store) {
+    return begin(store, "BEGIN IMMEDIATE");
+}
+
+mr_err store_begin_reading(struct store *store) {
+    return begin(store, "BEGIN");
 }
 
 mr_err store_commit(struct store *store) {

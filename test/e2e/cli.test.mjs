@@ -284,8 +284,7 @@ test('the answer no: signatures, addresses, the server\'s refusals', () => {
 
 // The commands that call the server, each with what it needs.
 const CALLS = [['publish', '-'], ['tail'], ['test', 'dst_1'], ['destinations', 'list'],
-  ['rules', 'list'], ['users', 'list'], ['secrets', 'list'], ['secrets', 'activate', 'whs_1']];
-  ['rules', 'list'], ['secrets', 'list'], ['secrets', 'activate', 'whs_1'], ['secrets', 'rotate'],
+  ['rules', 'list'], ['users', 'list'], ['secrets', 'list'], ['secrets', 'activate', 'whs_1'], ['secrets', 'rotate'],
   ['clients', 'list'], ['accounts', 'list'], ['accounts', 'create', '--name', 'n'], ['keys', 'list'],
   ['keys', 'rotate'], ['export']];
 

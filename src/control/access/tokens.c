@@ -74,7 +74,7 @@ static mr_err sign_token(struct control *control, const struct client_view *view
     MR_TRY(signing_key_take(control, now, view->token_expiry_s, &signer));
     mr_buf text;
     mr_buf scope;
-    mr_buf_init(&text, AUTH_TOKEN_BYTES_MAX);
+    mr_buf_init_private(&text, AUTH_TOKEN_BYTES_MAX);
     mr_buf_init(&scope, CLIENT_SCOPES_BYTES_MAX);
     mr_err err = auth_token_sign(signer, mr_str_c(control->issuer), mr_str_c(control->audience),
                                  &claims, &text);
