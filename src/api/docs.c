@@ -11,6 +11,8 @@ static const struct api_doc *const docs[AUTH_ROUTE_COUNT] = {
 #undef DOC_ROW
 };
 
+const struct shape api_nothing_shape = {"Nothing", NULL, 0};
+
 const struct api_doc *api_doc_of(enum auth_route route) {
     return docs[route];
 }
@@ -48,13 +50,25 @@ void api_doc_shapes(struct api_doc_shapes *ret_shapes) {
         if (doc->body != NULL) {
             add_shape(ret_shapes, doc->body, doc->use);
         }
+        for (size_t k = 0; k < doc->n_bodies; k++) {
+            add_shape(ret_shapes, doc->bodies[k], doc->use);
+        }
         if (doc->answer != NULL) {
             add_shape(ret_shapes, doc->answer, SHAPE_ANSWER);
+        }
+        if (doc->other_answer != NULL) {
+            add_shape(ret_shapes, doc->other_answer, SHAPE_ANSWER);
         }
     }
 }
 
 /* ---- refusals ---- */
+
+bool api_doc_takes_match(enum auth_route route) {
+    mr_str method = auth_route_info(route)->method;
+    return (mr_str_eq(method, MR_STR("PATCH")) || mr_str_eq(method, MR_STR("DELETE"))) &&
+           (docs[route]->flags & API_DOC_UNVERSIONED) == 0;
+}
 
 static void add_status(int *statuses, size_t *n, int status) {
     size_t at = *n;
@@ -77,8 +91,6 @@ void api_doc_refusals(enum auth_route route, int ret_statuses[static API_DOC_REF
     static const int of_tokens[] = {401, 403, 404}; /* 404: account_id */
     const struct auth_route_info *info = auth_route_info(route);
     const struct api_doc *doc = docs[route];
-    bool is_change =
-        mr_str_eq(info->method, MR_STR("PATCH")) || mr_str_eq(info->method, MR_STR("DELETE"));
     size_t n = 0;
     ret_statuses[0] = 0;
     for (size_t i = 0; i < sizeof of_all / sizeof of_all[0]; i++) {
@@ -93,7 +105,7 @@ void api_doc_refusals(enum auth_route route, int ret_statuses[static API_DOC_REF
     if (mr_str_find_byte(info->path, '{', 0) != SIZE_MAX) {
         add_status(ret_statuses, &n, 404);
     }
-    if (is_change) {
+    if (api_doc_takes_match(route)) {
         add_status(ret_statuses, &n, 412);
     }
     if (api_handlers[route].key_rule != API_KEY_IGNORED) {

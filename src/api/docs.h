@@ -19,8 +19,8 @@ enum api_param_kind {
 struct api_param {
     const char *name;
     enum api_param_kind kind;
-    uint32_t min;
-    uint32_t max;
+    uint64_t min;
+    uint64_t max;
     const char *const *names;
     size_t n_names;
     bool is_needed;
@@ -47,6 +47,9 @@ enum api_doc_flag {
     API_DOC_BODY_OPTIONAL = 8, /* the call may come without a body */
     API_DOC_ANY_QUERY = 16,    /* unknown parameters are ignored */
     API_DOC_OPEN_BODY = 32,    /* and unknown members */
+    API_DOC_UNVERSIONED = 64,  /* a change of what has no ETag: If-Match is ignored */
+    API_DOC_COOKIE = 128,      /* the answer may set the session's cookie */
+    API_DOC_PAGE = 256,        /* for people: refusals may be pages, too */
 };
 
 struct api_doc {
@@ -54,17 +57,21 @@ struct api_doc {
     const char *what;    /* more; may be NULL */
     const struct api_param *query;
     size_t n_query;
-    uint8_t media;            /* of enum api_media; 0: no body */
-    const struct shape *body; /* NULL: body_schema */
+    uint8_t media;                     /* of enum api_media; 0: no body */
+    const struct shape *body;          /* NULL: bodies or body_schema */
+    const struct shape *const *bodies; /* one of them, by what the path names */
+    size_t n_bodies;
     enum shape_use use;
     const char *body_schema; /* JSON Schema, one line */
-    uint8_t flags;           /* of enum api_doc_flag */
+    uint16_t flags;          /* of enum api_doc_flag */
     int status;              /* of the answer */
     const struct shape *answer;
     const char *answer_schema; /* where no shape says it; NULL of both: no body */
     const char *answer_media;  /* NULL: application/json */
-    const int *refusals;       /* statuses beside those that follow from the route; ends with 0 */
-    const char *refused;       /* members that refusals may have besides: JSON properties; NULL */
+    int other_status;          /* of another answer that the call may have; 0 */
+    const struct shape *other_answer;
+    const int *refusals; /* statuses beside those that follow from the route; ends with 0 */
+    const char *refused; /* members that refusals may have besides: JSON properties; NULL */
 };
 #define API_QUERY(params) .query = (params), .n_query = sizeof(params) / sizeof((params)[0])
 #define API_REFUSALS(...)                                                                          \
@@ -76,6 +83,9 @@ struct api_doc {
     extern const struct api_doc api_doc_##symbol;
 AUTH_ROUTES(AUTH_ROUTE_DOC)
 #undef AUTH_ROUTE_DOC
+
+/* Of calls whose body holds nothing. */
+extern const struct shape api_nothing_shape;
 
 const struct api_doc *api_doc_of(enum auth_route route);
 
@@ -90,6 +100,8 @@ struct api_doc_shapes {
 };
 void api_doc_shapes(struct api_doc_shapes *ret_shapes);
 
+/* A change that honours If-Match. */
+bool api_doc_takes_match(enum auth_route route);
 /* The statuses that a route may refuse with, in order, ends with 0. */
 #define API_DOC_REFUSALS_MAX 24
 void api_doc_refusals(enum auth_route route, int ret_statuses[static API_DOC_REFUSALS_MAX]);

@@ -3,6 +3,7 @@
  * Nothing is said here about a single route. */
 #include "api/call.h"
 #include "api/docs.h"
+#include "control/people/sessions.h"
 #include "json/write.h"
 
 #include <ctype.h>
@@ -101,7 +102,7 @@ static void write_params(json_out *o, enum auth_route route) {
     if (info->resource != AUTH_RES_NONE) {
         write_param(o, "query", &account);
     }
-    if (mr_str_eq(info->method, MR_STR("PATCH")) || mr_str_eq(info->method, MR_STR("DELETE"))) {
+    if (api_doc_takes_match(route)) {
         write_param(o, "header", &match);
     }
     if (api_handlers[route].key_rule != API_KEY_IGNORED) {
@@ -113,7 +114,15 @@ static void write_params(json_out *o, enum auth_route route) {
 /* ---- bodies ---- */
 
 static void write_body_schema(json_out *o, const struct api_doc *doc) {
-    if (doc->body == NULL) {
+    if (doc->n_bodies > 0) {
+        json_out_object(o);
+        json_out_member_array(o, "anyOf");
+        for (size_t i = 0; i < doc->n_bodies; i++) {
+            write_ref(o, doc->bodies[i], doc->use);
+        }
+        json_out_end(o);
+        json_out_end(o);
+    } else if (doc->body == NULL) {
         json_out_raw(o, mr_str_c(doc->body_schema));
     } else if ((doc->flags & API_DOC_OPEN_BODY) != 0) {
         shape_write_schema(doc->body, doc->use, true, o);
@@ -202,7 +211,26 @@ static void write_answer_schema(json_out *o, const struct api_doc *doc) {
     }
 }
 
-static void write_answer(json_out *o, const struct api_doc *doc) {
+static void write_other_answer(json_out *o, const struct api_doc *doc) {
+    char status[16];
+    snprintf(status, sizeof status, "%d", doc->other_status);
+    json_out_member_object(o, status);
+    json_out_member_c(o, "description", doc->summary);
+    json_out_member_object(o, "headers");
+    write_header_ref(o, "X-Request-ID", "RequestId");
+    json_out_end(o);
+    json_out_member_object(o, "content");
+    json_out_member_object(o, "application/json");
+    json_out_name(o, MR_STR("schema"));
+    write_ref(o, doc->other_answer, SHAPE_ANSWER);
+    json_out_end(o);
+    json_out_end(o);
+    json_out_end(o);
+}
+
+static void write_answer(json_out *o, enum auth_route route) {
+    const struct api_doc *doc = api_doc_of(route);
+    bool is_repeatable = api_handlers[route].key_rule != API_KEY_IGNORED;
     char status[16];
     snprintf(status, sizeof status, "%d", doc->status);
     json_out_member_object(o, status);
@@ -210,10 +238,13 @@ static void write_answer(json_out *o, const struct api_doc *doc) {
     json_out_member_object(o, "headers");
     write_header_ref(o, "X-Request-ID", "RequestId");
     if ((doc->flags & API_DOC_ETAG) != 0) {
-        write_header_ref(o, "ETag", doc->status == 201 ? "ETagOfNew" : "ETag");
+        write_header_ref(o, "ETag", is_repeatable ? "ETagOfNew" : "ETag");
     }
     if ((doc->flags & API_DOC_LOCATION) != 0) {
         write_header_ref(o, "Location", "Location");
+    }
+    if ((doc->flags & API_DOC_COOKIE) != 0) {
+        write_header_ref(o, "Set-Cookie", "SetCookie");
     }
     json_out_end(o);
     if (doc->answer != NULL || doc->answer_schema != NULL) {
@@ -320,6 +351,9 @@ static void write_refusals(json_out *o, enum auth_route route) {
         json_out_name(o, MR_STR("schema"));
         write_refusal_body(o, route, statuses[i]);
         json_out_end(o);
+        if ((api_doc_of(route)->flags & API_DOC_PAGE) != 0) {
+            json_out_member_raw(o, "text/html", MR_STR("{\"schema\":{\"type\":\"string\"}}"));
+        }
         json_out_end(o);
         json_out_end(o);
     }
@@ -356,11 +390,29 @@ static void write_description(json_out *o, enum auth_route route) {
     char text[TEXT_MAX];
     if (info->resource == AUTH_RES_NONE) {
         snprintf(text, sizeof text, "%s%sNeeds no token.", what, what[0] == '\0' ? "" : " ");
+    } else if (info->resource == AUTH_RES_SESSION) {
+        snprintf(text, sizeof text, "%s%sFor signed-in users.", what, what[0] == '\0' ? "" : " ");
     } else {
         snprintf(text, sizeof text, "%s%sNeeds %s on %.*s.", what, what[0] == '\0' ? "" : " ",
                  accesses[info->access], MR_FMT(auth_resource_name(info->resource)));
     }
     json_out_member_c(o, "description", text);
+}
+
+/* A token, or a user's session: its cookie and, where something is changed, the token that
+ * GET /v1/session gives. What is a user's own is for sessions alone. */
+static void write_security(json_out *o, enum auth_route route) {
+    const struct auth_route_info *info = auth_route_info(route);
+    json_out_member_array(o, "security");
+    if (info->resource != AUTH_RES_NONE && info->resource != AUTH_RES_SESSION) {
+        json_out_raw(o, MR_STR("{\"bearer\":[]}"));
+    }
+    if (info->resource != AUTH_RES_NONE) {
+        json_out_raw(o, mr_str_eq(info->method, MR_STR("GET"))
+                            ? MR_STR("{\"session\":[]}")
+                            : MR_STR("{\"session\":[],\"csrf\":[]}"));
+    }
+    json_out_end(o);
 }
 
 static void write_operation(json_out *o, enum auth_route route) {
@@ -380,11 +432,14 @@ static void write_operation(json_out *o, enum auth_route route) {
     json_out_member_array(o, "tags");
     json_out_str(o, is_open ? MR_STR("Open") : auth_resource_name(info->resource));
     json_out_end(o);
-    json_out_member_raw(o, "security", is_open ? MR_STR("[]") : MR_STR("[{\"bearer\":[]}]"));
+    write_security(o, route);
     write_params(o, route);
     write_body(o, doc);
     json_out_member_object(o, "responses");
-    write_answer(o, doc);
+    write_answer(o, route);
+    if (doc->other_status != 0) {
+        write_other_answer(o, doc);
+    }
     write_refusals(o, route);
     json_out_end(o);
     json_out_end(o);
@@ -464,7 +519,11 @@ static void write_components(json_out *o) {
     json_out_member_object(o, "components");
     json_out_member_raw(o, "securitySchemes",
                         MR_STR("{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\","
-                               "\"bearerFormat\":\"JWT\"}}"));
+                               "\"bearerFormat\":\"JWT\"},\"session\":{\"type\":\"apiKey\","
+                               "\"in\":\"cookie\",\"name\":\"" SESSION_COOKIE_NAME "\"},"
+                               "\"csrf\":{\"type\":\"apiKey\",\"in\":\"header\","
+                               "\"name\":\"X-CSRF-Token\",\"description\":"
+                               "\"csrf_token of GET /v1/session\"}}"));
     json_out_member_object(o, "headers");
     write_header(o, "RequestId", true, "The request's X-Request-ID, or one made for it");
     write_header(o, "ETag", true, "State of the object, for If-Match");
@@ -472,6 +531,7 @@ static void write_components(json_out *o) {
                  "State of the object, for If-Match; an answer repeated by its Idempotency-Key "
                  "lacks it");
     write_header(o, "Location", true, "URL of what was created");
+    write_header(o, "SetCookie", false, "The session: __Host-, Secure, HttpOnly, SameSite=Strict");
     write_header(o, "RetryAfter", true, "Seconds after which to send again");
     json_out_end(o);
     write_schemas(o);

@@ -43,7 +43,8 @@ static mr_err write_param(mr_buf *out, const struct api_param *param) {
         MR_TRY(mr_buf_printf(out, "text"));
         break;
     case API_PARAM_NUMBER:
-        MR_TRY(mr_buf_printf(out, "%u to %u", param->min, param->max));
+        MR_TRY(mr_buf_printf(out, "%llu to %llu", (unsigned long long)param->min,
+                             (unsigned long long)param->max));
         break;
     case API_PARAM_ENUM:
         MR_TRY(write_names(out, param->names, param->n_names));
@@ -61,6 +62,23 @@ static mr_err write_shape_link(mr_buf *out, const struct shape *shape, enum shap
     return mr_buf_printf(out, "[%s](#%s)", name, name);
 }
 
+static mr_err write_body(mr_buf *out, const struct api_doc *doc) {
+    size_t n = doc->body != NULL ? 1 : doc->n_bodies;
+    if (n == 0) {
+        return MR_OK;
+    }
+    MR_TRY(mr_buf_printf(out, "Body: "));
+    for (size_t i = 0; i < n; i++) {
+        MR_TRY(mr_buf_printf(out, i > 0 ? " or " : ""));
+        MR_TRY(write_shape_link(out, doc->body != NULL ? doc->body : doc->bodies[i], doc->use));
+    }
+    return mr_buf_printf(out, "%s%s.\n\n",
+                         (doc->media & API_MEDIA_FORM) == 0   ? ""
+                         : (doc->media & API_MEDIA_JSON) == 0 ? ", as a form"
+                                                              : ", as JSON or a form",
+                         (doc->flags & API_DOC_BODY_OPTIONAL) != 0 ? ", or none" : "");
+}
+
 static mr_err write_answer(mr_buf *out, enum auth_route route) {
     const struct api_doc *doc = api_doc_of(route);
     int statuses[API_DOC_REFUSALS_MAX];
@@ -74,6 +92,10 @@ static mr_err write_answer(mr_buf *out, enum auth_route route) {
     }
     if ((doc->flags & API_DOC_ETAG) != 0) {
         MR_TRY(mr_buf_printf(out, ", with `ETag`"));
+    }
+    if (doc->other_status != 0) {
+        MR_TRY(mr_buf_printf(out, "; or %d, ", doc->other_status));
+        MR_TRY(write_shape_link(out, doc->other_answer, SHAPE_ANSWER));
     }
     MR_TRY(mr_buf_printf(out, ". Refusals:"));
     api_doc_refusals(route, statuses);
@@ -96,15 +118,7 @@ static mr_err write_route(mr_buf *out, enum auth_route route) {
         }
         MR_TRY(mr_buf_printf(out, "\n"));
     }
-    if (doc->body != NULL) {
-        MR_TRY(mr_buf_printf(out, "Body: "));
-        MR_TRY(write_shape_link(out, doc->body, doc->use));
-        MR_TRY(mr_buf_printf(out, "%s%s.\n\n",
-                             (doc->media & API_MEDIA_FORM) == 0   ? ""
-                             : (doc->media & API_MEDIA_JSON) == 0 ? ", as a form"
-                                                                  : ", as JSON or a form",
-                             (doc->flags & API_DOC_BODY_OPTIONAL) != 0 ? ", or none" : ""));
-    }
+    MR_TRY(write_body(out, doc));
     return write_answer(out, route);
 }
 

@@ -33,7 +33,7 @@ struct exchange *http_exchange_begin(struct http_connection *conn) {
         if (ex == NULL) {
             return NULL;
         }
-        mr_arena_init(&arena, HTTP_EXCHANGE_ARENA_MAX);
+        mr_arena_init_private(&arena, HTTP_EXCHANGE_ARENA_MAX);
     }
     *ex = (struct exchange){.conn = conn, .pub.arena = arena};
     mr_list_push_back(&conn->exchanges, &ex->node);
@@ -115,6 +115,11 @@ void http_exchange_want_body(struct http_exchange *pub, size_t max) {
     MR_ASSERT(ex->in_on_head && !ex->wants_body);
     ex->wants_body = true;
     ex->body_max = max;
+}
+
+void http_exchange_want_private_body(struct http_exchange *pub, size_t max) {
+    http_exchange_want_body(pub, max);
+    inside(pub)->is_private = true;
 }
 
 /* The answer */
@@ -280,10 +285,11 @@ void http_exchange_refuse(struct exchange *ex, int status, const char *reason) {
     ex->closes = true;
     mr_buf body;
     mr_buf_init(&body, HTTP_SPARE_BUF_SIZE);
-    mr_field fields[2] = {{MR_STR("content-type"), MR_STR_NONE},
+    mr_field fields[3] = {{MR_STR("content-type"), MR_STR_NONE},
+                          {MR_STR("access-control-allow-origin"), MR_STR("*")},
                           {MR_STR("retry-after"), MR_STR("1")}};
     fields[0].value = server->handler->refuse(server->ctx, status, reason, &body);
-    answer(ex, status, fields, status == 503 ? 2 : 1, mr_buf_view(&body));
+    answer(ex, status, fields, status == 503 ? 3 : 2, mr_buf_view(&body));
     mr_buf_done(&body);
 }
 

@@ -18,10 +18,18 @@ _Noreturn void os_process_end_now(int code) {
     _exit(code);
 }
 
+bool os_error_is_terminal(void) {
+    return isatty(STDERR_FILENO) == 1;
+}
+
 char *const *os_environment(void) {
     return environ;
 }
 
 const char *os_environment_get(const char *name) {
     return getenv(name);
+}
+
+mr_err os_environment_set(const char *name, const char *value) {
+    return setenv(name, value, 1) == 0 ? MR_OK : MR_ERR(MR_E_NOMEM);
 }

@@ -299,7 +299,8 @@ static bool key_of_variable(mr_str name, char *key, size_t key_size) {
 }
 
 mr_err config_load_env(struct config *config, char *const *env, struct config_error *ret_error) {
-    static const char *const client_names[] = {"URL", "CLIENT_ID", "CLIENT_SECRET", "CA_FILE"};
+    static const char *const client_names[] = {"URL", "CLIENT_ID", "CLIENT_SECRET", "CA_FILE",
+                                               "ACCOUNT_ID"};
     for (size_t i = 0; env[i] != NULL; i++) {
         mr_str entry = mr_str_c(env[i]);
         size_t equals = mr_str_find_byte(entry, '=', 0);
@@ -358,6 +359,10 @@ mr_err config_check(const struct config *config, struct config_error *ret_error)
         what = "event_bytes_max: must not be larger than batch_bytes_max";
     } else if (config->destination_in_flight_bytes_max > config->in_flight_bytes_max) {
         what = "destination_in_flight_bytes_max: must not be larger than in_flight_bytes_max";
+    } else if (config->smtp_url[0] != '\0' && config->smtp_from[0] == '\0') {
+        what = "smtp_from: must be set with smtp_url";
+    } else if ((config->smtp_user[0] == '\0') != (config->smtp_password_file[0] == '\0')) {
+        what = "smtp_user and smtp_password_file: must be set together";
     }
     if (what == NULL) {
         return MR_OK;

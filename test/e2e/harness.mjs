@@ -3,12 +3,14 @@
 // waited for is a condition. MR_TEST_BIN names the program, MR_TEST_SLOW multiplies every patience.
 import {execFileSync, spawn, spawnSync} from 'node:child_process';
 import {randomBytes, randomUUID} from 'node:crypto';
-import {mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import path from 'node:path';
 import {setTimeout as pause} from 'node:timers/promises';
 import {fileURLToPath} from 'node:url';
+import {checkAnswer} from './contracts.mjs';
+import {Canaries} from './canaries.mjs';
 import {Contract, mustFit} from './openapi.mjs';
 
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
@@ -41,6 +43,17 @@ export async function until(what, condition, ms = 15000) {
     await pause(10);
   }
 }
+
+// Every secret of every server of this file of tests; searched for in all answers and at each
+// server's end. Told when the file ends: a hook that threw would leave the rest of its cleaning undone.
+export const canaries = new Canaries();
+process.on('exit', () => {
+  const found = canaries.found();
+  if (found.length > 0) {
+    console.error(`secrets stand where none may: ${found.join('; ')}`);
+    process.exitCode = 1;
+  }
+});
 
 let authority;
 // A CA and a certificate of it for 127.0.0.1 and localhost: {ca, cert, key} as paths.
@@ -77,6 +90,8 @@ export function millrace(args, {input, env = {}} = {}) {
   if (done.error) {
     throw done.error;
   }
+  canaries.search(`what ${args[0]} says`, done.stderr);
+  canaries.noteBody(done.stdout, 'application/json');
   return {status: done.status, stdout: done.stdout, stderr: done.stderr};
 }
 
@@ -89,8 +104,10 @@ export class Server {
     this.program = program;
     this.home = data ? null : folder('server');
     this.data = data ?? path.join(this.home, 'data');
+    this.temporary = this.home ? path.join(this.home, 'tmp') : null;
     this.settings = {
-      allow_networks: '127.0.0.0/8,::1/128', metrics_listen: '127.0.0.1:0', ...settings};
+      allow_networks: '127.0.0.0/8,::1/128', metrics_listen: '127.0.0.1:0',
+      ...(this.home ? {TMPDIR: this.temporary} : {}), ...settings};
     this.log = '';
   }
 
@@ -110,6 +127,9 @@ export class Server {
   }
 
   async serve() {
+    if (this.temporary) {
+      mkdirSync(this.temporary, {recursive: true});
+    }
     const child = spawn(this.program, ['serve', '--data', this.data, '--listen', '127.0.0.1:0'],
       {env: cleanEnvironment(this.settings), stdio: ['ignore', 'pipe', 'pipe']});
     this.child = child;
@@ -141,18 +161,28 @@ export class Server {
     return this.child.pid;
   }
 
-  // {status, headers, text, body}: body is the parsed JSON where it is JSON. An answer that the
-  // server's own description does not foresee is an error.
+  // {status, headers, text, body}: body is the parsed JSON where it is JSON. Rejects where the answer
+  // breaks a contract, or is none that the server's own description foresees. Secrets on both sides
+  // are noted; none that was shown before may stand in the answer.
   async request(method, target, options = {}) {
-    const answer = await this.exchange(method, target, options);
+    const {body, headers = {}} = options;
+    const typeOf = (fields) => fields['content-type'] ?? '';
+    canaries.noteHeaders(headers);
+    canaries.noteBody(body, typeOf(headers));
+    const answer = await this.send(method, target, options);
+    canaries.searchAnswer(method, target, answer);
+    canaries.noteHeaders(answer.headers);
+    if (target !== '/openapi.json') { // it names members that hold secrets, with what they are
+      canaries.noteBody(answer.text, typeOf(answer.headers));
+    }
     if ((options.url ?? this.url) === this.url) {
-      contract ??= new Contract((await this.exchange('GET', '/openapi.json')).body);
+      contract ??= new Contract((await this.send('GET', '/openapi.json')).body);
       mustFit(contract, method, target, answer);
     }
     return answer;
   }
 
-  exchange(method, target, {body, headers = {}, url = this.url} = {}) {
+  send(method, target, {body, headers = {}, url = this.url} = {}) {
     const mod = url.startsWith('https') ? https : http;
     return new Promise((resolve, reject) => {
       const call = mod.request(url + target, {method, headers, agent: url === this.url
@@ -163,8 +193,16 @@ export class Server {
         response.on('end', () => {
           const text = Buffer.concat(parts).toString();
           const json = /\bjson\b/.test(response.headers['content-type'] ?? '') && text !== '';
-          resolve({status: response.statusCode, headers: response.headers, text,
-            body: json ? JSON.parse(text) : undefined});
+          const answer = {status: response.statusCode, headers: response.headers, text,
+            body: json ? JSON.parse(text) : undefined};
+          try {
+            if (url === this.url) {
+              checkAnswer(method, target, answer, headers);
+            }
+            resolve(answer);
+          } catch (error) {
+            reject(error);
+          }
         });
       });
       call.on('error', reject);
@@ -248,12 +286,26 @@ export class Server {
     return this.kill('SIGTERM');
   }
 
+  // Looks for secrets in what the server leaves behind.
   async end() {
     if (this.child && this.child.exitCode === null && this.child.signalCode === null) {
+      if (this.metricsUrl) {
+        await this.metrics().catch(() => {}); // searched as every answer is
+      }
       await this.kill();
     }
+    this.searchTraces();
     if (this.home) {
       remove(this.home);
+    }
+  }
+
+  searchTraces() {
+    canaries.search('the log', this.log);
+    for (const dir of [this.data, this.temporary]) {
+      if (dir && existsSync(dir)) {
+        canaries.searchFiles(dir);
+      }
     }
   }
 
