@@ -148,7 +148,8 @@ mr_err control_seal(struct control *control, const char *table, mr_str row, cons
 mr_err control_unseal(struct control *control, const char *table, mr_str row, const char *column,
                       mr_str box, mr_secret *ret_value);
 
-/* ---- rows as objects of the snapshot: destinations/object.c, rules.c, access/rows.c, people/ ---- */
+/* ---- rows as objects of the snapshot: destinations/object.c, rules.c, access/rows.c, people/ ----
+ */
 /* NULL in *ret_object where the row is gone or a tombstone. */
 mr_err destination_load(struct control *control, uint32_t number, struct model_object **ret_object);
 mr_err rule_load(struct control *control, uint32_t number, struct model_object **ret_object);
