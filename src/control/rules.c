@@ -95,14 +95,15 @@ static mr_err store_draft(struct control *control, const char *sql, uint32_t acc
 /* A row of the audit log: before NULL for a new rule, after NULL for a deleted one. */
 static mr_err tell(struct control *control, uint32_t account, const char *action,
                    const struct rule_view *before, const struct rule_view *after) {
+    const struct rule_view *shown = after != NULL ? after : before;
     struct audit_change change;
+    MR_ASSERT(shown != NULL);
     audit_change_begin(&change);
     mr_err err = before == NULL ? MR_OK : rule_write_json(before, &change.before);
     if (mr_is_ok(err) && after != NULL) {
         err = rule_write_json(after, &change.after);
     }
-    return audit_change_end(control, &change, err, account, action,
-                            after != NULL ? after->id : before->id);
+    return audit_change_end(control, &change, err, account, action, shown->id);
 }
 
 static mr_err create_inner(struct control *control, uint32_t account, mr_str body, mr_arena *arena,
@@ -217,7 +218,8 @@ static mr_err patch_inner(struct control *control, uint32_t account, mr_str id, 
                        " product_group = ?4, event_types = ?5, sampling = ?6, metadata = ?7,"
                        " updated_ms = ?8, filter = ?9, version = version + 1 WHERE number = ?10",
                        account, before.number, MR_STR_NONE, &draft));
-    return find_view(control, account, id, arena, ret_view, ret_refusal);
+    MR_TRY(find_view(control, account, id, arena, ret_view, ret_refusal));
+    return tell(control, account, "rule.change", &before, ret_view);
 }
 
 mr_err rules_patch(struct control *control, uint32_t account, mr_str id, mr_str body,
