@@ -2,6 +2,7 @@
  * Millrace's own beside them (client_type, client_owner, token_expiry, enabled). */
 #include "control/access/parts.h"
 
+#include "control/people/users.h"
 #include "json/merge.h"
 #include "json/write.h"
 
@@ -123,7 +124,7 @@ mr_err client_check(const struct client_spec *spec, struct refusal *ret_refusal)
         return refuse(ret_refusal, REFUSAL_CLIENT_MALFORMED,
                       "The token expiry must be 1 hour, 1 day, 30 days or 24 months.");
     }
-    if (!mr_str_is_absent(spec->client_owner) && !control_email_is_plausible(spec->client_owner)) {
+    if (!mr_str_is_absent(spec->client_owner) && !user_email_is_plausible(spec->client_owner)) {
         return refuse(ret_refusal, REFUSAL_CLIENT_MALFORMED,
                       "client_owner must be an e-mail address.");
     }
