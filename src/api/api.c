@@ -18,12 +18,21 @@
 
 #define AUTH_CACHE_ENTRIES 4096
 #define FIELDS_MAX         20
-#define EXPOSED            "etag, location, retry-after, x-request-id"
+#define EXPOSED            "etag, link, location, retry-after, x-request-id"
 #define DENIED_MEMBER      "\"error\":\"Invalid or expired token\""
 
 const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
-    [AUTH_ROUTE_TOKEN] = {API_BODY_MAX, api_token, API_KEY_IGNORED},
+    [AUTH_ROUTE_TOKEN] = {API_TOKEN_BODY_MAX, api_token, API_KEY_IGNORED},
     [AUTH_ROUTE_JWKS] = {0, api_jwks, API_KEY_IGNORED},
+    [AUTH_ROUTE_CLIENTS_LIST] = {0, api_clients_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_CLIENTS_CREATE] = {API_BODY_MAX, api_clients_create, API_KEY_IN_JOB},
+    [AUTH_ROUTE_CLIENT_GET] = {0, api_client_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_CLIENT_PATCH] = {API_BODY_MAX, api_client_patch, API_KEY_IGNORED},
+    [AUTH_ROUTE_CLIENT_DELETE] = {0, api_client_delete, API_KEY_IGNORED},
+    [AUTH_ROUTE_CLIENT_ROTATE_SECRET] = {API_BODY_MAX, api_client_rotate_secret, API_KEY_IN_JOB},
+    [AUTH_ROUTE_CLIENT_REVOKE_TOKENS] = {API_BODY_MAX, api_client_revoke_tokens, API_KEY_IN_JOB},
+    [AUTH_ROUTE_SIGNING_KEYS_LIST] = {0, api_signing_keys_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_SIGNING_KEYS_ROTATE] = {API_BODY_MAX, api_signing_keys_rotate, API_KEY_IN_JOB},
     [AUTH_ROUTE_DESTINATIONS_LIST] = {0, api_destinations_list, API_KEY_IGNORED},
     [AUTH_ROUTE_DESTINATIONS_CREATE] = {API_BODY_MAX, api_destinations_create, API_KEY_IN_JOB},
     [AUTH_ROUTE_DESTINATION_GET] = {0, api_destination_get, API_KEY_IGNORED},
@@ -54,6 +63,9 @@ const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
     [AUTH_ROUTE_EVENT_TYPES_CREATE] = {API_BODY_MAX, api_event_types_create, API_KEY_IN_JOB},
     [AUTH_ROUTE_EVENT_TYPE_GET] = {0, api_event_type_get, API_KEY_IGNORED},
     [AUTH_ROUTE_EVENT_TYPE_PATCH] = {API_BODY_MAX, api_event_type_patch, API_KEY_IGNORED},
+    [AUTH_ROUTE_ACCOUNTS_LIST] = {0, api_accounts_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_ACCOUNTS_CREATE] = {API_BODY_MAX, api_accounts_create, API_KEY_IN_JOB},
+    [AUTH_ROUTE_PLATFORM_MAPPINGS] = {0, api_platform_mappings, API_KEY_IGNORED},
     [AUTH_ROUTE_ACCOUNT_GET] = {0, api_account_get, API_KEY_IGNORED},
     [AUTH_ROUTE_ACCOUNT_PATCH] = {API_BODY_MAX, api_account_patch, API_KEY_IGNORED},
     [AUTH_ROUTE_OWNERSHIP_TRANSFER] = {API_BODY_MAX, api_ownership_transfer, API_KEY_IN_JOB},
@@ -80,6 +92,8 @@ const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
     [AUTH_ROUTE_DEAD_LETTERS_LIST] = {0, api_dead_letters_list, API_KEY_IGNORED},
     [AUTH_ROUTE_DEAD_LETTER_GET] = {0, api_dead_letter_get, API_KEY_IGNORED},
     [AUTH_ROUTE_DEAD_LETTERS_REDRIVE] = {API_BODY_MAX, api_dead_letters_redrive, API_KEY_CLAIMED},
+    [AUTH_ROUTE_AUDIT_LOG_LIST] = {0, api_audit_log_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_AUDIT_LOG_EXPORT] = {0, api_audit_log_export, API_KEY_IGNORED},
     [AUTH_ROUTE_TAIL] = {0, api_tail, API_KEY_IGNORED},
     [AUTH_ROUTE_USERS_INVITE] = {API_BODY_MAX, api_users_invite, API_KEY_IN_JOB},
     [AUTH_ROUTE_USER_INVITE] = {API_BODY_MAX, api_user_invite, API_KEY_IN_JOB},
@@ -156,6 +170,7 @@ static void refuse_text(struct api_call *call, int status, uint32_t code, mr_str
     call->status = status;
     call->etag[0] = '\0';
     call->location = MR_STR_NONE;
+    code = api_error_code_in(auth_route_info(call->route)->errors, code);
     if (mr_is_err(
             api_error_write(call->api->public_url, status, code, message, members, &call->out))) {
         mr_buf_reset(&call->out);
@@ -287,6 +302,60 @@ static bool call_fill(struct api_call *call, const struct auth_route_match *matc
 
 /* ---- rights ---- */
 
+/* The account that the call is about. False: refused, the call is answered. */
+static bool take_account(struct api_call *call, const struct auth_route_info *info,
+                         const struct model_account *home) {
+    struct api_account_query query;
+    switch (api_account_of_query(call->api->snapshot, home, call->query, &query)) {
+    case API_ACCOUNT_UNKNOWN:
+        api_note_refused_call(call, ACCESS_NO_RIGHTS);
+        api_refuse(call, 404, api_error_code_of(info->errors, 404), "there is no such account");
+        return false;
+    case API_ACCOUNT_MALFORMED:
+        api_refuse(call, 400, api_error_code_of(info->errors, 400),
+                   "account_id stands twice in the query, or with a bad percent escape");
+        return false;
+    case API_ACCOUNT_FOUND:
+        break;
+    }
+    call->account = query.account->object.number;
+    call->is_account_named = query.is_named;
+    call->account_id = mr_arena_str(&call->arena, mr_str_c(query.account->object.id));
+    if (mr_str_is_absent(call->account_id)) {
+        api_refuse_memory(call);
+        return false;
+    }
+    return true;
+}
+
+void api_note_refused(struct api *api, const struct http_exchange *ex, enum auth_route route,
+                      const struct api_caller *caller, mr_str request_id) {
+    if (!caller->is_refused) {
+        return;
+    }
+    char address[OS_ADDR_TEXT_SIZE];
+    os_addr_format_ip(&ex->peer, address);
+    struct control_actor actor = {
+        .kind = CONTROL_ACTOR_NOBODY, .address = mr_str_c(address), .request_id = request_id};
+    if (caller->claims != NULL) {
+        const struct model_account *account =
+            snapshot_account_by_id(api->snapshot, mr_str_c(caller->claims->account_id));
+        actor.kind = CONTROL_ACTOR_CLIENT;
+        actor.id = mr_str_c(caller->claims->client_id);
+        actor.account = account == NULL ? 0 : account->object.number;
+    } else if (caller->user != NULL) {
+        actor.kind = CONTROL_ACTOR_USER;
+        actor.id = mr_str_c(caller->user->object.id);
+        actor.account = caller->user->account;
+    }
+    access_note(api->access, &actor, route, caller->what);
+}
+
+void api_note_refused_call(struct api_call *call, enum access_what what) {
+    const struct control_actor actor = api_actor(call);
+    access_note(call->api->access, &actor, call->route, what);
+}
+
 /* False: refused, the call is answered. */
 static bool check_rights(struct api_call *call) {
     const struct auth_route_info *info = auth_route_info(call->route);
@@ -295,6 +364,9 @@ static bool check_rights(struct api_call *call) {
     }
     struct api_caller caller;
     enum api_verdict verdict = api_check_caller(call->api, call->ex, call->route, &caller);
+    if (verdict != API_ALLOWED) {
+        api_note_refused(call->api, call->ex, call->route, &caller, mr_str_c(call->request_id));
+    }
     switch (verdict) {
     case API_NO_TOKEN:
     case API_SIGNED_OUT:
@@ -312,7 +384,6 @@ static bool check_rights(struct api_call *call) {
         break;
     }
     call->home = caller.account->object.number;
-    call->account = call->home;
     call->scopes = *caller.scopes;
     if (caller.user != NULL) {
         call->user = caller.user->object.number;
@@ -323,13 +394,12 @@ static bool check_rights(struct api_call *call) {
     const struct model_object *who =
         caller.user != NULL ? &caller.user->object : &caller.client->object;
     call->caller_id = mr_arena_str(&call->arena, mr_str_c(who->id));
-    call->account_id = mr_arena_str(&call->arena, mr_str_c(caller.account->object.id));
-    if (mr_str_is_absent(call->account_id) || mr_str_is_absent(call->caller_id) ||
+    if (mr_str_is_absent(call->caller_id) ||
         (call->user != 0 && mr_str_is_absent(call->session_id))) {
         api_refuse_memory(call);
         return false;
     }
-    return true;
+    return take_account(call, info, caller.account);
 }
 
 /* ---- the handler of the HTTP server ---- */
@@ -384,7 +454,8 @@ static void on_head(void *ctx, struct http_exchange *ex) {
     }
     struct api_call *call = call_new(api, ex);
     if (call == NULL) {
-        http_exchange_answer_and_close(ex, 503, NULL, 0, MR_STR_NONE);
+        const mr_field cors = {MR_STR("access-control-allow-origin"), MR_STR("*")};
+        http_exchange_answer_and_close(ex, 503, &cors, 1, MR_STR_NONE);
         return;
     }
     bool hidden = api->metrics_open && (!match.found || match.route != AUTH_ROUTE_METRICS);
@@ -493,6 +564,9 @@ static mr_err run_job(struct control *control, struct control_job *job) {
 static void job_done(struct control_job *job) {
     struct api_call *call = call_of_job(job);
     if (mr_is_err(job->err)) {
+        if (job->refusal.status == 403) {
+            api_note_refused_call(call, ACCESS_NO_RIGHTS);
+        }
         if (job->refusal.status != 0) {
             api_refuse_with(call, &job->refusal);
         } else {
@@ -542,9 +616,14 @@ void api_submit(struct api_call *call,
 mr_err api_init(struct api *api, struct snapshot *snapshot) {
     api_key_assert_table();
     MR_TRY(auth_cache_new(AUTH_CACHE_ENTRIES, &api->cache));
-    mr_err err = ingest_new(api, &api->ingest);
+    mr_err err = access_log_new(api->loop, api->control, &api->access);
+    if (mr_is_ok(err)) {
+        err = ingest_new(api, &api->ingest);
+    }
     if (mr_is_err(err)) {
+        access_log_free(api->access);
         auth_cache_free(api->cache);
+        api->access = NULL;
         api->cache = NULL;
         return err;
     }
@@ -554,9 +633,11 @@ mr_err api_init(struct api *api, struct snapshot *snapshot) {
 
 void api_done(struct api *api) {
     ingest_free(api->ingest);
+    access_log_free(api->access);
     auth_cache_free(api->cache);
     snapshot_unref(api->snapshot);
     api->ingest = NULL;
+    api->access = NULL;
     api->cache = NULL;
     api->snapshot = NULL;
 }

@@ -18,6 +18,7 @@
 #include "http/exchange.h"
 #include "json/tape.h"
 
+#define API_TOKEN_BODY_MAX   ((size_t)16 << 10)
 #define API_BODY_MAX         ((size_t)1 << 20) /* of a call that is not events */
 #define API_SIGNIN_BODY_MAX  ((size_t)16384)   /* of a call that holds a password or a code */
 #define API_PREVIEW_BODY_MAX ((size_t)8 << 20)
@@ -50,6 +51,7 @@ struct api_call {
     /* the account that the call is about: `home`, or the descendant that it names */
     uint32_t account;
     mr_str account_id;
+    bool is_account_named; /* by ?account_id= */
     /* the answer */
     int status;
     mr_buf out;
@@ -65,6 +67,7 @@ struct api_call {
     mr_err (*work)(struct control *control, struct api_call *call);
     void (*after)(struct api_call *call); /* NULL: answer with status and out */
     void *ask;                            /* the handler's, in arena */
+    struct audit_note *note;              /* of api_audit_then */
 };
 
 /* What an Idempotency-Key does on a route (idempotency.c). Every POST with a token has a rule but
@@ -113,6 +116,16 @@ void api_submit(struct api_call *call,
 /* Who acts in a job of this call, for the audit log; valid as long as the call. */
 struct control_actor api_actor(const struct api_call *call);
 
+/* The audit log shall tell that this call was refused; the caller is api_actor's. */
+void api_note_refused_call(struct api_call *call, enum access_what what);
+/* For an effect that does not lie in the store: adds a row that tells what the call asked for, then
+ * goes on here. Where the row cannot be stored the call is refused (503) and nothing is done.
+ * action: a literal; object: valid as long as the call. */
+void api_audit_then(struct api_call *call, const char *action, mr_str object,
+                    void (*go_on)(struct api_call *call));
+/* Detail of such a row: {"asked":BODY}, of a long body its length. In arena; absent: no memory. */
+mr_str api_audit_asked(struct api_call *call);
+
 /* idempotency.c. The rule of the call's route, API_KEY_IGNORED where it came without a key. */
 enum api_key_rule api_key_rule(const struct api_call *call);
 /* Control thread: finds the first answer, or does the work and keeps its answer. */
@@ -128,7 +141,8 @@ void api_key_assert_table(void);
 
 /* Takes the query's parameters by name (decoded, in arena; absent where not sent). False: refused,
  * the call is answered: unknown parameters (20001, naming them), one sent twice or a bad escape
- * (20400), an account_id that is not the caller's (404; without a caller it is unknown). */
+ * (20400). account_id was looked at before (api_account_of_query); without a caller it is unknown.
+ */
 bool api_query_take(struct api_call *call, const char *const *names, mr_str *values, size_t n);
 /* The URL of this call without page_number and page_size, for lists. In arena. */
 mr_str api_list_url(struct api_call *call);
@@ -151,6 +165,15 @@ mr_str api_form_find(mr_arena *arena, mr_str form, mr_str name, size_t *ret_coun
 
 /* Handlers of routes, by file. */
 void api_token(struct api_call *call);
+void api_clients_list(struct api_call *call);
+void api_clients_create(struct api_call *call);
+void api_client_get(struct api_call *call);
+void api_client_patch(struct api_call *call);
+void api_client_delete(struct api_call *call);
+void api_client_rotate_secret(struct api_call *call);
+void api_client_revoke_tokens(struct api_call *call);
+void api_signing_keys_list(struct api_call *call);
+void api_signing_keys_rotate(struct api_call *call);
 void api_destinations_list(struct api_call *call);
 void api_destinations_create(struct api_call *call);
 void api_destination_get(struct api_call *call);
@@ -179,6 +202,9 @@ void api_event_types_list(struct api_call *call);
 void api_event_types_create(struct api_call *call);
 void api_event_type_get(struct api_call *call);
 void api_event_type_patch(struct api_call *call);
+void api_accounts_list(struct api_call *call);
+void api_accounts_create(struct api_call *call);
+void api_platform_mappings(struct api_call *call);
 void api_account_get(struct api_call *call);
 void api_account_patch(struct api_call *call);
 void api_ownership_transfer(struct api_call *call);
@@ -202,6 +228,8 @@ void api_profile_recovery_codes(struct api_call *call);
 void api_dead_letters_list(struct api_call *call);
 void api_dead_letter_get(struct api_call *call);
 void api_dead_letters_redrive(struct api_call *call);
+void api_audit_log_list(struct api_call *call);
+void api_audit_log_export(struct api_call *call);
 void api_tail(struct api_call *call);
 void api_users_invite(struct api_call *call);
 void api_user_invite(struct api_call *call);

@@ -216,6 +216,7 @@ static enum api_verdict check_session(struct api *api, const struct http_exchang
     const struct model_user *user;
     const struct model_session *session;
     int64_t now_ms = mr_wall_ms(loop_wall(api->loop));
+    *ret_caller = (struct api_caller){.what = ACCESS_BAD_TOKEN, .is_refused = true};
     if (!api_way_is_private(api, ex) || !api_way_is_own(api, ex)) {
         return API_FORGED;
     }
@@ -224,6 +225,8 @@ static enum api_verdict check_session(struct api *api, const struct http_exchang
                                          &account, &user, &session))) {
         return API_SIGNED_OUT;
     }
+    ret_caller->user = user;
+    ret_caller->what = ACCESS_NO_SCOPE;
     if (!is_look(ex) && !has_csrf_token(api, ex, cookie)) {
         return API_FORGED;
     }
@@ -242,6 +245,7 @@ static enum api_verdict check_session(struct api *api, const struct http_exchang
 static enum api_verdict check_token(struct api *api, mr_str header, enum auth_route route,
                                     struct api_caller *ret_caller) {
     mr_str token = auth_bearer_text(header);
+    *ret_caller = (struct api_caller){.what = ACCESS_BAD_TOKEN, .is_refused = header.len > 0};
     if (mr_str_is_absent(token)) {
         return API_NO_TOKEN;
     }
@@ -254,8 +258,13 @@ static enum api_verdict check_token(struct api *api, mr_str header, enum auth_ro
         /* Its form is looked at here alone: what is remembered was a token once. */
         return mr_str_is_absent(auth_bearer_of(header)) ? API_NO_TOKEN : API_DENIED;
     }
-    if (mr_is_err(snapshot_check_claims(api->snapshot, claims, &account, &client)) ||
-        !auth_route_allows(route, &claims->scopes)) {
+    ret_caller->claims = claims;
+    ret_caller->what = ACCESS_REVOKED;
+    if (mr_is_err(snapshot_check_claims(api->snapshot, claims, &account, &client))) {
+        return API_DENIED;
+    }
+    ret_caller->what = ACCESS_NO_SCOPE;
+    if (!auth_route_allows(route, &claims->scopes)) {
         return API_DENIED;
     }
     *ret_caller = (struct api_caller){
@@ -270,12 +279,14 @@ enum api_verdict api_check_caller(struct api *api, const struct http_exchange *e
     if (!mr_str_is_absent(header)) {
         return check_token(api, header, route, ret_caller);
     }
+    *ret_caller = (struct api_caller){.what = ACCESS_BAD_TOKEN};
     switch (api_cookie_find(ex, &cookie)) {
     case 0:
         return API_NO_TOKEN;
     case 1:
         return check_session(api, ex, route, cookie, ret_caller);
     default:
+        ret_caller->is_refused = true;
         return API_FORGED; /* a second one was slipped in */
     }
 }

@@ -88,6 +88,17 @@ enum auth_errors {
     X(TOKEN, "POST", "/api-services/v1/auth/token", NONE, NO_ACCESS, TOKEN)                        \
     X(TOKEN_OPTIONS, "OPTIONS", "/api-services/v1/auth/token", NONE, NO_ACCESS, TOKEN)             \
     X(JWKS, "GET", "/.well-known/jwks.json", NONE, NO_ACCESS, PLAIN)                               \
+    X(CLIENTS_LIST, "GET", "/v1/clients", API_CLIENTS, READ, CLIENTS)                              \
+    X(CLIENTS_CREATE, "POST", "/v1/clients", API_CLIENTS, WRITE, CLIENTS)                          \
+    X(CLIENT_GET, "GET", "/v1/clients/{client_id}", API_CLIENTS, READ, CLIENTS)                    \
+    X(CLIENT_PATCH, "PATCH", "/v1/clients/{client_id}", API_CLIENTS, MODIFY, CLIENTS)              \
+    X(CLIENT_DELETE, "DELETE", "/v1/clients/{client_id}", API_CLIENTS, DELETE, CLIENTS)            \
+    X(CLIENT_ROTATE_SECRET, "POST", "/v1/clients/{client_id}/rotate-secret", API_CLIENTS, WRITE,   \
+      CLIENTS)                                                                                     \
+    X(CLIENT_REVOKE_TOKENS, "POST", "/v1/clients/{client_id}/revoke-tokens", API_CLIENTS, WRITE,   \
+      CLIENTS)                                                                                     \
+    X(SIGNING_KEYS_LIST, "GET", "/v1/signing-keys", API_CLIENTS, READ, CLIENTS)                    \
+    X(SIGNING_KEYS_ROTATE, "POST", "/v1/signing-keys/rotate", API_CLIENTS, WRITE, CLIENTS)         \
     X(DESTINATIONS_LIST, "GET", "/v1/destinations", EVENT_STREAMS, READ, PLAIN)                    \
     X(DESTINATIONS_CREATE, "POST", "/v1/destinations", EVENT_STREAMS, WRITE, PLAIN)                \
     X(DESTINATION_GET, "GET", "/v1/destinations/{id}", EVENT_STREAMS, READ, PLAIN)                 \
@@ -118,6 +129,9 @@ enum auth_errors {
     X(EVENT_TYPES_CREATE, "POST", "/v1/event-types", EVENT_CATALOGUE, WRITE, PLAIN)                \
     X(EVENT_TYPE_GET, "GET", "/v1/event-types/{type}", EVENT_CATALOGUE, READ, PLAIN)               \
     X(EVENT_TYPE_PATCH, "PATCH", "/v1/event-types/{type}", EVENT_CATALOGUE, MODIFY, PLAIN)         \
+    X(ACCOUNTS_LIST, "GET", "/v1/accounts", ACCOUNTS, READ, PLAIN)                                 \
+    X(ACCOUNTS_CREATE, "POST", "/v1/accounts", ACCOUNTS, WRITE, PLAIN)                             \
+    X(PLATFORM_MAPPINGS, "GET", "/v1/platform_account_mappings", ACCOUNTS, READ, PLAIN)            \
     X(ACCOUNT_GET, "GET", "/v1/accounts/{id}", ACCOUNTS, READ, PLAIN)                              \
     X(ACCOUNT_PATCH, "PATCH", "/v1/accounts/{id}", ACCOUNTS, MODIFY, PLAIN)                        \
     X(OWNERSHIP_TRANSFER, "POST", "/v1/accounts/{id}/transfer-ownership", ACCOUNTS, MODIFY, PLAIN) \
@@ -141,6 +155,8 @@ enum auth_errors {
     X(DEAD_LETTERS_LIST, "GET", "/v1/dead-letters", EVENT_STREAMS, READ, PLAIN)                    \
     X(DEAD_LETTER_GET, "GET", "/v1/dead-letters/{id}", EVENT_STREAMS, READ, PLAIN)                 \
     X(DEAD_LETTERS_REDRIVE, "POST", "/v1/dead-letters/redrive", EVENT_STREAMS, WRITE, PLAIN)       \
+    X(AUDIT_LOG_LIST, "GET", "/v1/audit-log", AUDIT_LOG, READ, PLAIN)                              \
+    X(AUDIT_LOG_EXPORT, "GET", "/v1/audit-log/export", AUDIT_LOG, READ, PLAIN)                     \
     X(TAIL, "GET", "/v1/tail", EVENT_STREAMS, READ, PLAIN)                                         \
     X(USERS_INVITE, "POST", "/v1/users", USERS, WRITE, PLAIN)                                      \
     X(USER_INVITE, "POST", "/v1/users/{id}/invite", USERS, WRITE, PLAIN)                           \

@@ -74,10 +74,14 @@ enum cli_exit {
       "Tell whether destinations may reach a URL: exit 0 allowed, 1 refused")                      \
     X(check, "check", "check --data DIR [--json]",                                                 \
       "Verify every checksum and recount what is owed: exit 0 sound, 1 findings, 2 unreadable")    \
+    X(audit, "audit",                                                                              \
+      "audit list [--actor ID] [--action A] [--object ID] [--from T] [--to T] [--before N] "       \
+      "[--account ID] [--json] | export [--account ID] [--all] | verify FILE",                     \
+      "Read and export the audit log; verify an exported file: exit 0 sound, 1 not")               \
     X(config, "config", "config [--config FILE] [--KEY VALUE …]",                                  \
       "Print the settings in force, or what is wrong with them")                                   \
-    X(reference, "reference", "reference settings|errors|metrics|commands|api",                    \
-      "Print a reference table in Markdown")                                                       \
+    X(reference, "reference", "reference settings|errors|metrics|commands|api [--json]",           \
+      "Print a reference table in Markdown; --json: the routes, for programs")                     \
     X(version, "version", "version", "Print the version")
 
 #define CLI_DECLARE(symbol, name, usage, summary) int cli_##symbol(int argc, char **argv);

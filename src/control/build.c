@@ -61,9 +61,13 @@ mr_err change_end(struct control *control, mr_err err, struct refusal *ret_refus
         err = store_commit(&control->store);
         if (mr_is_ok(err) && control->store.depth == 0) {
             control->committed = control->pending.len;
+            audit_committed(control);
         }
     } else {
         store_rollback(&control->store);
+    }
+    if (mr_is_err(err)) {
+        audit_rolled_back(control);
     }
     if (control->store.depth == 0) {
         control->pending.len = control->committed;
@@ -273,10 +277,11 @@ static mr_err load_object(struct control *control, enum model_kind kind, uint32_
         return session_load(control, number, ret_object);
     case MODEL_ACCOUNT:
     case MODEL_CATALOGUE:
+    case MODEL_KEYS:
     case MODEL_KIND_COUNT:
         break;
     }
-    MR_ASSERT(false && "accounts and the catalogue are rebuilt, not loaded");
+    MR_ASSERT(false && "accounts, catalogue and keys are rebuilt, not loaded");
 }
 
 /* Counted here and not in the row: it is compared within one run of the program only. */
@@ -340,6 +345,9 @@ static mr_err apply(struct control *control, struct snapshot_builder *builder,
     for (size_t i = 0; i < changes->len; i++) {
         if (changes->list[i].kind == MODEL_CATALOGUE) {
             MR_TRY(put_catalogue(control, builder));
+        } else if (changes->list[i].kind == MODEL_KEYS) {
+            MR_TRY(signing_keys_load(control, os_wall_now()));
+            snapshot_set_keyring(builder, control->keyring);
         } else if (changes->list[i].kind != MODEL_ACCOUNT) {
             MR_TRY(put_object(control, builder, changes->list[i]));
         }

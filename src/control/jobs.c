@@ -5,6 +5,9 @@
  * when all of them have adopted that snapshot: from then on no worker judges by the old state,
  * which is what makes "revoked" and "deleted" in an answer true.
  *
+ * A job that is `in_order` changed nothing, but must not be answered before what others changed: it
+ * waits for the newest publication under way.
+ *
  * The mail of a job is the job's own, that of a publication the publication's, so nothing here can
  * fail between commit and answer but building the snapshot for want of memory: then the jobs go on
  * waiting and it is tried again every 100 ms. The commit is on disk and cannot be taken back, so an
@@ -97,7 +100,7 @@ static void job_arrived(struct mail *mail) {
         answer(control, job);
         return;
     }
-    if (!execute(control, job)) {
+    if (!execute(control, job) && !job->in_order) {
         answer(control, job);
         return;
     }
@@ -199,9 +202,28 @@ static void send(struct control *control, struct publication *publication) {
     }
 }
 
+/* Nothing was committed: what waits is in order behind what is under way. The newest publication
+ * is the first of the list, and is adopted last. */
+static void answer_in_order(struct control *control) {
+    struct publication *newest = control->publications;
+    struct control_job *jobs = control->waiting_first;
+    control->waiting_first = NULL;
+    control->waiting_last = NULL;
+    if (newest == NULL) {
+        answer_all(control, jobs);
+        return;
+    }
+    struct control_job **link = &newest->jobs;
+    while (*link != NULL) {
+        link = &(*link)->next;
+    }
+    *link = jobs;
+}
+
 /* One snapshot of what was committed, for the jobs that wait for it. */
 static void publish(struct control *control, mr_mono now) {
     if (control->committed == 0) {
+        answer_in_order(control);
         return;
     }
     struct publication *publication = publication_new(control);
@@ -236,9 +258,11 @@ void control_subscribe(struct control *control, struct control_subscriber *subsc
 /* ---- the actor and its thread ---- */
 
 static mr_mono handle(struct control *control, struct mail *list, mr_mono now) {
+    bool is_ending = atomic_load_explicit(&control->is_stopping, memory_order_acquire);
     mailbox_run(list);
     publish(control, now);
-    return control->retry_at;
+    mr_mono next = audit_journal_step(control, now, is_ending);
+    return mr_mono_min(next, control->retry_at);
 }
 
 mr_mono control_step(struct control *control, mr_mono now) {
@@ -252,12 +276,12 @@ struct mailbox *control_mailbox(struct control *control) {
 static bool is_at_end(const struct control *control) {
     return atomic_load_explicit(&control->is_stopping, memory_order_acquire) &&
            control->waiting_first == NULL && control->publications == NULL &&
-           control->committed == 0;
+           control->committed == 0 && !audit_journal_is_busy(control);
 }
 
 static void thread_main(void *arg) {
     struct control *control = arg;
-    mr_mono deadline = MR_MONO_NEVER;
+    mr_mono deadline = audit_journal_step(control, os_mono_now(), false);
     while (!is_at_end(control)) {
         struct mail *list = mailbox_wait(&control->mailbox, deadline);
         deadline = handle(control, list, os_mono_now());

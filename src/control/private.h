@@ -3,6 +3,7 @@
 #ifndef MR_CONTROL_PRIVATE_H
 #define MR_CONTROL_PRIVATE_H
 
+#include "auth/slow.h"
 #include "control/audit.h"
 #include "control/rules/filters.h"
 #include "control/jobs.h"
@@ -10,6 +11,8 @@
 #include "crypto/hash.h"
 #include "crypto/ids.h"
 #include "crypto/seal.h"
+#include "journal/unit.h"
+#include "ledger/record.h"
 #include "os/thread.h"
 
 #define CONTROL_PATH_MAX  4096
@@ -26,14 +29,43 @@ struct publication;
 struct signin;    /* people/signin.h */
 struct slow_door; /* auth/slow.h */
 
+/* The end of the audit log, and its way into the journal. */
+struct audit_tail {
+    struct record_audit last; /* of the open transaction, or of the last one */
+    bool is_known;            /* last is read; a rollback forgets it */
+    struct record_audit committed;
+    /* audit/head.c */
+    struct audit_journal journal;  /* post NULL: none */
+    struct record_audit journaled; /* durable there, or on its way */
+    mr_mono next_at;               /* not before */
+    bool is_posted;
+    bool is_given_up; /* the journal takes nothing more */
+    struct journal_unit unit;
+    struct journal_slot slot;
+    uint8_t body[RECORD_AUDIT_BYTES];
+};
+
+/* The private half of a signing key that signs now or later (access/keys.c). */
+#define SIGNERS_MAX 4
+struct signing_signer {
+    struct auth_signer *signer;
+    char kid[CRYPTO_ID_SIZE];
+    int64_t sign_from_s;
+    int64_t longest_s; /* life of a token that it signed */
+    bool is_last;      /* no key follows it */
+};
+
 struct control {
     struct control_options options; /* pointers of the caller's, but for issuer and audience */
     struct store store;
     struct sealer *sealer;
     struct crypto_hasher *hasher;
-    mr_secret pepper; /* of client secrets */
-    struct auth_signer *signer;
+    mr_secret pepper;                           /* of client secrets */
+    struct signing_signer signers[SIGNERS_MAX]; /* oldest first */
+    size_t n_signers;
+    bool keys_are_stale; /* the rows of keys have changed: read them before signing */
     struct auth_keyring *keyring;
+    struct slow_door *token_door; /* wrong credentials of clients */
     char installation_id[MODEL_ID_SIZE];
     char issuer[512];
     char audience[512];
@@ -48,6 +80,7 @@ struct control {
     struct signin *signin;        /* NULL until somebody signs in */
     struct slow_door *reset_door; /* NULL until a password reset is asked for */
     struct control_actor actor;   /* of the job that runs; the program itself between jobs */
+    struct audit_tail audit;
 
     /* jobs.c */
     struct mailbox mailbox; /* any thread */
@@ -90,6 +123,24 @@ mr_err snapshot_refresh(struct control *control, struct changes *ret_changes);
 /* All objects, from nothing. */
 mr_err snapshot_load(struct control *control);
 
+/* ---- the audit log: audit/audit.c, audit/head.c ---- */
+/* The newest row, the open transaction's included; number 0: none. */
+mr_err audit_last(struct control *control, struct record_audit *ret_head);
+/* Around transactions: what was added is on disk; something was rolled back. */
+static inline void audit_committed(struct control *control) {
+    if (control->audit.is_known) {
+        control->audit.committed = control->audit.last;
+    }
+}
+static inline void audit_rolled_back(struct control *control) {
+    control->audit.is_known = false;
+}
+/* Hands the newest head to the journal where it is time. Returns when to ask again at the latest.
+ */
+mr_mono audit_journal_step(struct control *control, mr_mono now, bool is_ending);
+/* Something is on its way, or should go yet. */
+bool audit_journal_is_busy(const struct control *control);
+
 /* ---- sealing: control.c ---- */
 mr_err control_seal(struct control *control, const char *table, mr_str row, const char *column,
                     mr_str plain, mr_buf *out);
@@ -97,7 +148,8 @@ mr_err control_seal(struct control *control, const char *table, mr_str row, cons
 mr_err control_unseal(struct control *control, const char *table, mr_str row, const char *column,
                       mr_str box, mr_secret *ret_value);
 
-/* ---- rows as objects of the snapshot: destinations/object.c, rules.c, people/ ---- */
+/* ---- rows as objects of the snapshot: destinations/object.c, rules.c, access/rows.c, people/ ----
+ */
 /* NULL in *ret_object where the row is gone or a tombstone. */
 mr_err destination_load(struct control *control, uint32_t number, struct model_object **ret_object);
 mr_err rule_load(struct control *control, uint32_t number, struct model_object **ret_object);
@@ -111,11 +163,12 @@ mr_err session_load(struct control *control, uint32_t number, struct model_objec
 mr_err catalogue_load(struct control *control, struct catalogue *base,
                       struct catalogue **ret_catalogue);
 
-/* ---- keys: clients.c ---- */
+/* ---- keys: access/keys.c ---- */
 /* Makes a signing key that signs from now; inside a change. */
 mr_err signing_key_make(struct control *control, mr_wall now);
-/* Reads all keys: signer and keyring. */
+/* Reads all keys: signers and keyring. */
 mr_err signing_keys_load(struct control *control, mr_wall now);
+void signing_keys_done(struct control *control);
 
 /* ---- jobs.c ---- */
 void jobs_init(struct control *control);

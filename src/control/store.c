@@ -122,6 +122,9 @@ static const char schema_3[] =
     " account INTEGER NOT NULL REFERENCES accounts(number), platform TEXT NOT NULL,"
     " legacy_account_id TEXT NOT NULL, PRIMARY KEY(account, platform)) STRICT, WITHOUT ROWID;"
     "ALTER TABLE clients ADD COLUMN updated_ms INTEGER;"
+    /* Life of the longest token it signed; of keys that are there already, any. Until when a key
+     * verifies follows from it: verify_until_s is no longer written. */
+    "ALTER TABLE signing_keys ADD COLUMN longest_expiry_s INTEGER NOT NULL DEFAULT 63072000;"
     "CREATE INDEX clients_of_account ON clients(account, number);"
     "ALTER TABLE users ADD COLUMN name TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE users ADD COLUMN products TEXT;" /* JSON array; NULL: all */

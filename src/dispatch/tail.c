@@ -18,6 +18,7 @@
 
 #define WORKERS_MAX   64
 #define READERS_MAX   256 /* of one worker */
+#define ACCOUNT_MAX   64  /* of them one account's, so that none shuts out the others */
 #define LINE_SIZE_MAX 60000
 #define BEAT_MS       15000
 
@@ -139,8 +140,16 @@ bool tail_is_read(const struct tail *tail) {
     return atomic_load_explicit(&tail->hub->readers, memory_order_relaxed) > 0;
 }
 
+static size_t readers_of(const struct tail *tail, uint32_t account) {
+    size_t n = 0;
+    for (mr_list *at = tail->readers.next; at != &tail->readers; at = at->next) {
+        n += MR_CONTAINER(at, struct reader, node)->filter.account == account;
+    }
+    return n;
+}
+
 mr_err tail_open(struct tail *tail, struct http_exchange *ex, const struct tail_filter *filter) {
-    if (tail->n_readers >= READERS_MAX) {
+    if (tail->n_readers >= READERS_MAX || readers_of(tail, filter->account) >= ACCOUNT_MAX) {
         return MR_ERR(MR_E_LIMIT);
     }
     struct reader *reader = MR_NEW(struct reader);

@@ -45,7 +45,7 @@ struct tail_filter {
     void *ctx;
 };
 /* Starts streaming to the exchange, which is the tail's from now on. MR_E_NOMEM, MR_E_LIMIT (too
- * many readers): nothing was done. */
+ * many readers, of all or of the account): nothing was done. */
 mr_err tail_open(struct tail *tail, struct http_exchange *ex, const struct tail_filter *filter);
 bool tail_owns(const struct tail *tail, const struct http_exchange *ex);
 void tail_on_end(struct tail *tail, struct http_exchange *ex);

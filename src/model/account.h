@@ -18,6 +18,9 @@ enum model_unknown_types {
     MODEL_UNKNOWN_REFUSE,
 };
 
+/* Levels of the tree of accounts, the root's included: bounds every walk up it. */
+#define MODEL_ACCOUNT_LEVELS_MAX 8
+
 struct model_account {
     struct model_object object;
     uint32_t parent; /* number; 0 for the root */

@@ -326,6 +326,17 @@ const struct model_account *snapshot_account_by_id(const struct snapshot *snapsh
     return (const void *)table_by_id(snapshot->tables[MODEL_ACCOUNT], id);
 }
 
+bool snapshot_account_is_within(const struct snapshot *snapshot,
+                                const struct model_account *account, uint32_t ancestor) {
+    for (int level = 0; account != NULL && level < MODEL_ACCOUNT_LEVELS_MAX; level++) {
+        if (account->object.number == ancestor) {
+            return true;
+        }
+        account = snapshot_account(snapshot, account->parent);
+    }
+    return false;
+}
+
 const struct model_client *snapshot_client_by_id(const struct snapshot *snapshot, mr_str id) {
     return (const void *)table_by_id(snapshot->tables[MODEL_CLIENT], id);
 }

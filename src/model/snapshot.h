@@ -31,6 +31,9 @@ struct catalogue *snapshot_catalogue(const struct snapshot *snapshot);
  * in its bucket. An absent destination number means deleted: what is owed to it is discarded. */
 const struct model_account *snapshot_account(const struct snapshot *snapshot, uint32_t number);
 const struct model_account *snapshot_account_by_id(const struct snapshot *snapshot, mr_str id);
+/* Is account this ancestor's, or one below it? False where either is absent. */
+bool snapshot_account_is_within(const struct snapshot *snapshot,
+                                const struct model_account *account, uint32_t ancestor);
 const struct model_client *snapshot_client_by_id(const struct snapshot *snapshot, mr_str id);
 const struct model_user *snapshot_user(const struct snapshot *snapshot, uint32_t number);
 const struct model_session *snapshot_session_by_id(const struct snapshot *snapshot, mr_str id);

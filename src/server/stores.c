@@ -11,6 +11,7 @@
 
 #include "api/ingest.h"
 #include "base/mem.h"
+#include "control/audit.h"
 #include "ledger/recover.h"
 #include "mail/mailer.h"
 #include "os/clock.h"
@@ -381,6 +382,25 @@ int stores_recover(struct program *program) {
     return gather_recovered(program);
 }
 
+/* ---- the audit log's head ---- */
+
+static void audit_post(void *ctx, struct journal_unit *unit) {
+    struct program *program = ctx;
+    writer_post(program->writer, unit, &program->control_metrics);
+}
+
+/* The writer runs, the book is not the keeper's yet. */
+static int keep_audit(struct program *program) {
+    const struct audit_journal journal = {.post = audit_post, .ctx = program};
+    mr_err err = audit_journal_to(program->control, &journal, book_audit(program->book));
+    if (mr_is_err(err)) {
+        program_problem(program, "could not read the audit log in %s: error %u", program->data_dir,
+                        err.code);
+        return PROGRAM_NO;
+    }
+    return PROGRAM_OK;
+}
+
 /* ---- the keeper ---- */
 
 static void keeper_post(void *ctx, struct journal_unit *unit) {
@@ -405,6 +425,7 @@ int stores_keep(struct program *program) {
         return PROGRAM_NO;
     }
     int code = append_recovered(program);
+    code = code == PROGRAM_OK ? keep_audit(program) : code;
     if (code != PROGRAM_OK) {
         return code;
     }

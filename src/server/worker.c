@@ -269,6 +269,7 @@ static void on_server_stopped(void *ctx) {
 static void on_turn_end(struct loop_hook *hook) {
     struct worker *worker = MR_CONTAINER(hook, struct worker, stop_hook);
     if (worker->server_stopped && worker->api.calls == 0 && worker->metrics_api.calls == 0) {
+        access_log_flush(worker->api.access);
         loop_hook_remove(&worker->stop_hook);
         program_on_served(worker->program, worker);
     }

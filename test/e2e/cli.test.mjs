@@ -59,7 +59,8 @@ test('an unknown option is named, with the usage', () => {
   for (const name of COMMANDS) {
     const args = {json: ['check', '--nope'], version: ['--nope'], reference: ['--nope'],
       destinations: ['--nope'], rules: ['--nope'], secrets: ['--nope'],
-      serve: ['--data', server.data, '--nope=1'], config: ['--nope=1'], filter: ['test', '--nope']}[name]
+      serve: ['--data', server.data, '--nope=1'], config: ['--nope=1'], filter: ['test', '--nope'],
+      audit: ['list', '--nope']}[name]
       ?? ['--nope'];
     const about = name === 'json' ? /could not read --nope/
       : name === 'version' ? /takes no arguments/
@@ -104,6 +105,9 @@ test('arguments that lack, or are too many', () => {
     [['event-types'], /say what to do/], [['event-types', 'get'], /"get" alone/],
     [['event-types', 'nope', 'x'], /"nope" with these/], [['filter'], /filter test|say what|test/],
     [['filter', 'test'], /--pattern|--cesql/], [['filter', 'test', '--cesql', 'TRUE'], /EVENT|file/],
+    [['audit'], /list, export or verify/], [['audit', 'nope'], /list, export or verify/],
+    [['audit', 'list', 'x'], /too many: "x"/], [['audit', 'export', 'x'], /too many: "x"/],
+    [['audit', 'verify'], /needs the exported file/], [['audit', 'verify', 'a', 'b'], /too many: "b"/],
     [['users'], /say what to do/], [['users', 'nope'], /unknown action "nope"/],
     [['users', 'set-password'], /needs --data, --email and --password-file/],
     [['users', 'set-password', '--data', at('x'), '--email', 'a@b.example'], /--password-file/],
@@ -254,8 +258,9 @@ test('no server, a wrong secret, an environment that lacks or cannot be', () => 
       {env: {...environment, MILLRACE_URL: 'nonsense'}, input});
     wrong(args, NO, /could not reach http:\/\/127\.0\.0\.1:1: .*is the server running/,
       {env: {...environment, MILLRACE_URL: 'http://127.0.0.1:1'}, input});
-    wrong(args, NO, /could not get an access token: .*check both/,
-      {env: {...environment, MILLRACE_CLIENT_SECRET: 'wrong'}, input});
+    // A name of its own each: the fifth wrong secret of one would have to wait.
+    wrong(args, NO, /could not get an access token: .*check both/, {env: {...environment,
+      MILLRACE_CLIENT_ID: `apiclient_${args[0]}`, MILLRACE_CLIENT_SECRET: 'wrong'}, input});
   }
   wrong(['destinations', 'list'], USAGE, /could not read .*none.*\n.*MILLRACE_CA_FILE/,
     {env: {...environment, MILLRACE_CA_FILE: at('none')}, more: 1});

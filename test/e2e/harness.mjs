@@ -10,6 +10,7 @@ import path from 'node:path';
 import {setTimeout as pause} from 'node:timers/promises';
 import {fileURLToPath} from 'node:url';
 import {Canaries} from './canaries.mjs';
+import {checkAnswer} from './contracts.mjs';
 
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 export const binary = process.env.MR_TEST_BIN ?? path.join(root, 'build/release/millrace');
@@ -157,8 +158,9 @@ export class Server {
     return this.child.pid;
   }
 
-  // {status, headers, text, body}: body is the parsed JSON where it is JSON. Secrets on both sides are
-  // noted; none that was shown before may stand in the answer.
+  // {status, headers, text, body}: body is the parsed JSON where it is JSON. Rejects where the answer
+  // breaks a contract. Secrets on both sides are noted; none that was shown before may stand in the
+  // answer.
   async request(method, target, options = {}) {
     const {body, headers = {}} = options;
     const typeOf = (fields) => fields['content-type'] ?? '';
@@ -182,8 +184,16 @@ export class Server {
         response.on('end', () => {
           const text = Buffer.concat(parts).toString();
           const json = /\bjson\b/.test(response.headers['content-type'] ?? '') && text !== '';
-          resolve({status: response.statusCode, headers: response.headers, text,
-            body: json ? JSON.parse(text) : undefined});
+          const answer = {status: response.statusCode, headers: response.headers, text,
+            body: json ? JSON.parse(text) : undefined};
+          try {
+            if (url === this.url) {
+              checkAnswer(method, target, answer, headers);
+            }
+            resolve(answer);
+          } catch (error) {
+            reject(error);
+          }
         });
       });
       call.on('error', reject);

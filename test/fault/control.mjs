@@ -58,6 +58,8 @@ export const byPeople = new Set(['POST /v1/session', 'POST /v1/session/second-fa
 const object = (members) => ({$schema: 'http://json-schema.org/draft-07/schema#', type: 'object',
   properties: Object.fromEntries(members.map((name) => [name, {type: 'integer'}]))});
 
+const scopes = {products: ['Events']};
+
 export const password = 'seven quiet rivers in spring';
 
 // Objects for the changes to work on.
@@ -75,8 +77,9 @@ export async function prepare(server, url) {
   const user = await server.must('POST', '/v1/users', {email: 'first@example.org', role: 'default'});
   await server.request('POST', `/v1/links/${user.invite_url.split('/').at(-1)}`, {
     headers: {'content-type': 'application/json'}, body: JSON.stringify({password})});
+  const client = await server.must('POST', '/v1/clients', {name: 'first', locked: false, scopes});
   const invited = await server.must('POST', '/v1/users', {email: 'asked@example.org', role: 'default'});
-  return {user, invited, url, destination, rule, spareRule, lonely, schema: 'Thing', serial: 0};
+  return {user, invited, client, gone: client, url, destination, rule, spareRule, lonely, schema: 'Thing', serial: 0};
 }
 
 // [route, target, body] of every change, in an order in which all succeed. Each call makes names that
@@ -113,14 +116,25 @@ export function changes(server, ids) {
     ['POST /v1/users/{id}/reset-link', () => `/v1/users/${ids.user.id}/reset-link`],
     ['POST /v1/portal-links', '/v1/portal-links', {role: 'default'}],
     ['DELETE /v1/users/{id}', () => `/v1/users/${ids.invited.id}`],
+    ['POST /v1/clients', '/v1/clients', {name: `client ${n}`, locked: false, scopes}],
+    ['PATCH /v1/clients/{client_id}', () => `/v1/clients/${ids.client.client_id}`,
+      {name: `client again ${n}`}],
+    ['POST /v1/clients/{client_id}/rotate-secret',
+      () => `/v1/clients/${ids.client.client_id}/rotate-secret`, {}],
+    ['POST /v1/clients/{client_id}/revoke-tokens',
+      () => `/v1/clients/${ids.client.client_id}/revoke-tokens`, {}],
+    ['DELETE /v1/clients/{client_id}', () => `/v1/clients/${ids.gone.client_id}`],
+    ['POST /v1/accounts', '/v1/accounts', {friendly_name: `child ${n}`}],
     ['DELETE /v1/streaming-rules/{id}', () => `/v1/streaming-rules/${ids.spareRule.id}`],
     ['DELETE /v1/destinations/{id}', () => `/v1/destinations/${ids.lonely.id}`],
+    ['POST /v1/signing-keys/rotate', '/v1/signing-keys/rotate', {revoke: true}],
   ];
 }
 
 // What the answers to creations are called that later changes of the list work on.
 const used = {'POST /v1/secrets': 'pending', 'POST /v1/destinations': 'lonely',
-  'POST /v1/streaming-rules': 'spareRule', 'POST /v1/users': 'invited'};
+  'POST /v1/streaming-rules': 'spareRule', 'POST /v1/users': 'invited',
+  'POST /v1/clients': 'gone'};
 
 // Sends one of the changes, under a key of its own where it is a creation.
 export async function change(server, ids, [route, target, body], key) {
@@ -131,6 +145,8 @@ export async function change(server, ids, [route, target, body], key) {
     ids[used[route]] = answer.body;
   } else if (answer.status < 300 && route === 'POST /v1/schemas') {
     ids.schema = body.name;
+  } else if (answer.status < 300 && route === 'POST /v1/signing-keys/rotate') {
+    await server.signIn(); // all tokens ended with the old keys
   }
   return answer;
 }

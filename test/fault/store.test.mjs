@@ -38,7 +38,7 @@ async function scene() {
 
 test('every change of the table of routes has a call here', () => {
   const known = changes({}, {url: 'https://x', destination: {}, rule: {}, lonely: {}, spareRule: {}, user: {},
-    invited: {},
+    invited: {}, client: {}, gone: {},
     serial: 0}).map(([route]) => route);
   assert.deepEqual(changingRoutes().filter((route) => !known.includes(route) && !elsewhere.has(route)
     && !byPeople.has(route)), []);
