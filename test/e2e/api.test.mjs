@@ -1,6 +1,8 @@
 // The API's answers to what is right and, more, to what is wrong.
 import assert from 'node:assert/strict';
+import {writeFileSync} from 'node:fs';
 import net from 'node:net';
+import path from 'node:path';
 import {after, before, test} from 'node:test';
 import {createRemoteJWKSet, decodeProtectedHeader, jwtVerify} from 'jose';
 import {Server, event, folder, millrace, remove, until} from './harness.mjs';
