@@ -17,7 +17,7 @@
 #include <stdio.h>
 
 #define AUTH_CACHE_ENTRIES 4096
-#define FIELDS_MAX         16
+#define FIELDS_MAX         20
 #define EXPOSED            "etag, link, location, retry-after, x-request-id"
 #define DENIED_MEMBER      "\"error\":\"Invalid or expired token\""
 
@@ -139,10 +139,11 @@ void api_answer_as(struct api_call *call, mr_str content_type, const mr_field *e
     if (call->out.len > 0) {
         fields[n_fields++] = (mr_field){MR_STR("content-type"), content_type};
     }
-    MR_ASSERT(n_fields + n <= FIELDS_MAX);
+    MR_ASSERT(n_fields + n + API_PROTECTION_FIELDS <= FIELDS_MAX);
     for (size_t i = 0; i < n; i++) {
         fields[n_fields++] = extra[i];
     }
+    n_fields += api_protect(call, extra, n, fields + n_fields);
     struct http_exchange *ex = call->ex;
     call->ex = NULL;
     ex->user = NULL;

@@ -93,6 +93,11 @@ extern const struct api_handler api_handlers[AUTH_ROUTE_COUNT];
 void api_answer(struct api_call *call);
 /* As api_answer with a content type and further fields. */
 void api_answer_as(struct api_call *call, mr_str content_type, const mr_field *fields, size_t n);
+/* protect.c. What browsers are told with every answer but what `own` says already; writes at most
+ * API_PROTECTION_FIELDS, returns how many. call->ex is there. */
+#define API_PROTECTION_FIELDS 4
+size_t api_protect(const struct api_call *call, const mr_field *own, size_t n_own,
+                   mr_field *fields);
 /* Refuses; message is text for people. */
 void api_refuse(struct api_call *call, int status, uint32_t code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -186,9 +186,7 @@ static struct api api_of(struct worker *worker) {
                         .pause = on_pause,
                         .pause_ctx = worker,
                         .n_workers = program->n_workers,
-                        .metrics_token = config->metrics_token[0] != '\0'
-                                             ? mr_str_c(config->metrics_token)
-                                             : MR_STR_NONE,
+                        .metrics_token = mr_secret_reveal(program->metrics_token),
                         .program = {program, program_metrics, program_not_ready},
                         .log = &program->log,
                         .metrics = &worker->metrics};

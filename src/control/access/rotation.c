@@ -81,7 +81,7 @@ static mr_err rotate_inner(struct control *control, bool at_once, bool revoke, m
     control->keys_are_stale = true;
     MR_TRY(change_mark(control, MODEL_KEYS, 0));
     MR_TRY(audit_add(control, &(struct audit_entry){.account = control->root_account,
-                                                    .action = "signing_key.rotate",
+                                                    .action = "signing-key.rotate",
                                                     .object = mr_str_c(kid),
                                                     .detail = revoke ? MR_STR("{\"revoke\":true}")
                                                               : at_once ? MR_STR("{\"now\":true}")

@@ -89,7 +89,7 @@ static mr_err tell(struct control *control, enum link_kind kind, mr_arena *arena
     mr_str account;
     MR_TRY(account_name(control, made->user.account, arena, &account));
     mr_buf text;
-    mr_buf_init(&text, TEXT_MAX);
+    mr_buf_init_private(&text, TEXT_MAX);
     mr_err err = mr_buf_reserve(&text, TEXT_MAX, NULL); /* no copies left behind */
     if (mr_is_ok(err)) {
         err = kind == LINK_INVITE ? write_invite(made, account, &text)

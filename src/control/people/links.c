@@ -33,7 +33,7 @@ const char *link_kind_name(enum link_kind kind) {
 
 mr_str link_url(mr_str base_url, const char *token, mr_arena *arena) {
     mr_buf url;
-    mr_buf_init(&url, LINK_URL_MAX);
+    mr_buf_init_private(&url, LINK_URL_MAX);
     mr_str copy = MR_STR_NONE;
     if (mr_is_ok(mr_buf_printf(&url, "%.*s/links/%s", MR_FMT(base_url), token))) {
         copy = mr_arena_str(arena, mr_buf_view(&url));
@@ -89,7 +89,7 @@ static mr_err insert(struct control *control, mr_str hash, const struct link_vie
 static mr_err make_token(char token[static LINK_TOKEN_SIZE]) {
     uint8_t bytes[SECRET_BYTES];
     mr_buf text;
-    mr_buf_init(&text, LINK_TOKEN_CHARS);
+    mr_buf_init_private(&text, LINK_TOKEN_CHARS);
     crypto_random(bytes, sizeof bytes);
     mr_err err = mr_base64url_encode(mr_str_of((const char *)bytes, sizeof bytes), &text);
     crypto_wipe(bytes, sizeof bytes);

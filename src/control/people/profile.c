@@ -119,7 +119,7 @@ static mr_err set_inner(struct control *control, uint32_t user, mr_str old_hash,
 mr_err profile_set_password(struct control *control, uint32_t user, mr_str old_hash,
                             mr_str new_hash, mr_str except_session, struct refusal *ret_refusal) {
     mr_arena arena;
-    mr_arena_init(&arena, 65536);
+    mr_arena_init_private(&arena, 65536);
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = change_end(

@@ -32,7 +32,7 @@ mr_err session_id_of(struct crypto_hasher *hasher, mr_str cookie,
 /* 32 bytes in base64url with a NUL. */
 static mr_err encode_32(const uint8_t bytes[static 32], char out[static SESSION_COOKIE_CHARS + 1]) {
     mr_buf text;
-    mr_buf_init(&text, 64);
+    mr_buf_init_private(&text, 64);
     mr_err err = mr_base64url_encode(mr_str_of((const char *)bytes, 32), &text);
     if (mr_is_ok(err)) {
         bool fits = mr_str_to_c(mr_buf_view(&text), out, SESSION_COOKIE_CHARS + 1);

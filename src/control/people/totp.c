@@ -161,7 +161,7 @@ static mr_err begin_inner(struct control *control, uint32_t user, mr_arena *aren
     mr_err err = store_seed(control, user, &factor, seed);
     crypto_wipe(seed, sizeof seed);
     mr_buf url;
-    mr_buf_init(&url, URL_MAX);
+    mr_buf_init_private(&url, URL_MAX);
     if (mr_is_ok(err)) {
         err = write_url(&factor, mr_str_of(text, sizeof text), &url);
     }
@@ -276,7 +276,7 @@ mr_err totp_judge(struct control *control, uint32_t user, mr_str code, mr_wall n
     mr_arena arena;
     struct factor factor;
     bool is_right = false;
-    mr_arena_init(&arena, 65536);
+    mr_arena_init_private(&arena, 65536);
     mr_err err = find_factor(control, user, &arena, &factor);
     if (mr_is_ok(err) && factor.is_confirmed) {
         err = judge_inner(control, user, &factor, code, now, &is_right);
@@ -362,7 +362,7 @@ mr_err totp_confirm(struct control *control, uint32_t user, mr_str code, mr_wall
                     char ret_codes[static RECOVERY_CODES][RECOVERY_CODE_SIZE],
                     struct refusal *ret_refusal) {
     mr_arena arena;
-    mr_arena_init(&arena, 65536);
+    mr_arena_init_private(&arena, 65536);
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = change_end(
@@ -410,7 +410,7 @@ static mr_err remove_inner(struct control *control, uint32_t user, mr_arena *are
 
 mr_err totp_remove(struct control *control, uint32_t user, struct refusal *ret_refusal) {
     mr_arena arena;
-    mr_arena_init(&arena, 65536);
+    mr_arena_init_private(&arena, 65536);
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = change_end(control, remove_inner(control, user, &arena, ret_refusal), ret_refusal);
@@ -432,7 +432,7 @@ mr_err totp_renew_codes(struct control *control, uint32_t user,
                         char ret_codes[static RECOVERY_CODES][RECOVERY_CODE_SIZE],
                         struct refusal *ret_refusal) {
     mr_arena arena;
-    mr_arena_init(&arena, 65536);
+    mr_arena_init_private(&arena, 65536);
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = change_end(control, renew_inner(control, user, &arena, ret_codes, ret_refusal),
