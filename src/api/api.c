@@ -535,8 +535,15 @@ static void on_drain(void *ctx, struct http_exchange *ex) {
     }
 }
 
-static mr_str on_refuse(void *ctx, int status, const char *reason, mr_buf *body) {
+static mr_str on_refuse(void *ctx, struct http_exchange *ex, int status, const char *reason,
+                        mr_buf *body, mr_field *ret_field) {
     struct api *api = ctx;
+    char id[API_REQUEST_ID_MAX + 1];
+    api_request_id_make(api, ex, id);
+    mr_str copy = mr_arena_str(&ex->arena, mr_str_c(id));
+    if (!mr_str_is_absent(copy)) {
+        *ret_field = (mr_field){MR_STR("x-request-id"), copy};
+    }
     mr_metric_add(api->metrics, MR_METRIC_HTTP_REFUSED, 1);
     mr_ignore(api_error_write(api->public_url, status, api_error_code_of(AUTH_ERRORS_PLAIN, status),
                               mr_str_c(reason), MR_STR_NONE, body),

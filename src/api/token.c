@@ -120,7 +120,7 @@ const struct api_doc api_doc_TOKEN = {.summary = "Get an access token",
                                       .flags = API_DOC_ANY_QUERY | API_DOC_OPEN_BODY,
                                       .status = 200,
                                       .answer = &token_answer,
-                                      API_REFUSALS(401)};
+                                      API_REFUSALS(401, 429)};
 
 void api_token(struct api_call *call) {
     if (!is_form(call->content_type)) {
