@@ -210,7 +210,7 @@ export class Canaries {
           }
         } else if (/^authorization$/i.test(name)) {
           const token = text.replace(/^Bearer +/i, '');
-          if (/^eyJ/.test(token)) {
+          if (/^eyJ[^.]*\.[^.]+\.[^.]{16}/.test(token)) { // else what it begins with is every one's
             this.note('access token', token);
           }
         } else if (/^x-csrf-token$/i.test(name)) {
