@@ -268,8 +268,8 @@ static void on_server_stopped(void *ctx) {
  * answer always finds the worker there. */
 static void on_turn_end(struct loop_hook *hook) {
     struct worker *worker = MR_CONTAINER(hook, struct worker, stop_hook);
-    if (worker->server_stopped && worker->api.calls == 0 && worker->metrics_api.calls == 0) {
-        access_log_flush(worker->api.access);
+    if (worker->server_stopped && worker->api.calls == 0 && worker->metrics_api.calls == 0 &&
+        access_log_flush(worker->api.access)) {
         loop_hook_remove(&worker->stop_hook);
         program_on_served(worker->program, worker);
     }

@@ -222,7 +222,7 @@ static mr_err set_password(struct control *control, const struct entry_form *for
     bool is_invite = view->kind == LINK_INVITE;
     MR_TRY(set_name(control, view->user.number, form->name));
     MR_TRY(users_set_password(control, view->user.number, hash, MR_STR_NONE));
-    MR_TRY(audit_use(control, view, is_invite ? "user.join" : "user.password_reset"));
+    MR_TRY(audit_use(control, view, is_invite ? "user.join" : "user.password-reset"));
     if (!is_invite) {
         MR_TRY(user_changed_tell(control, &view->user,
                                  "Your password was changed, by a link that "
@@ -235,7 +235,7 @@ static mr_err set_password(struct control *control, const struct entry_form *for
 static mr_err open_portal(struct control *control, const struct entry_caller *caller, mr_wall now,
                           struct entry_outcome *outcome) {
     char id[SESSION_ID_SIZE];
-    MR_TRY(audit_use(control, &outcome->view, "portal_link.open"));
+    MR_TRY(audit_use(control, &outcome->view, "portal-link.open"));
     return sessions_open(control, outcome->view.user.number, caller->address, caller->agent, now,
                          outcome->cookie, id);
 }

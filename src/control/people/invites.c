@@ -171,7 +171,7 @@ static mr_err again_inner(struct control *control, const struct link_maker *make
                       "The user has accepted the invite already.");
     }
     MR_TRY(maker_judge_user(maker, &made->user, ret_refusal));
-    MR_TRY(maker_audit(control, &made->user, "user.invite_again"));
+    MR_TRY(maker_audit(control, &made->user, "user.invite-again"));
     return maker_tell(control, maker, LINK_INVITE, arena, made, ret_refusal);
 }
 

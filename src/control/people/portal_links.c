@@ -102,7 +102,7 @@ static mr_err create_inner(struct control *control, const struct link_maker *mak
     MR_TRY(take_user(control, maker->account, ask->role, arena, &made->user, ret_refusal));
     MR_TRY(maker_judge(maker, made->user.role, made->user.products, ret_refusal));
     MR_TRY(audit_add(control, &(struct audit_entry){.account = maker->account,
-                                                    .action = "portal_link.create",
+                                                    .action = "portal-link.create",
                                                     .object = made->user.id}));
     mr_buf detail;
     mr_buf_init(&detail, RETURN_URL_MAX + 64);

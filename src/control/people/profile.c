@@ -76,7 +76,7 @@ static mr_err patch_inner(struct control *control, uint32_t user, mr_str body, u
     query_i64(&query, mr_wall_ms(os_wall_now()));
     query_i64(&query, user);
     MR_TRY(query_run(&query));
-    MR_TRY(audit(control, view, "profile.update"));
+    MR_TRY(audit(control, view, "profile.change"));
     return users_get_number(control, user, arena, view, ret_refusal);
 }
 

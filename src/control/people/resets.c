@@ -35,7 +35,7 @@ static mr_err reset_inner(struct control *control, const struct link_maker *make
         return refuse(ret_refusal, REFUSAL_INVALID_ACCOUNT,
                       "Only an active user, who is a person, has a password to be reset.");
     }
-    MR_TRY(maker_audit(control, &made->user, "user.reset_link"));
+    MR_TRY(maker_audit(control, &made->user, "user.reset-link"));
     return maker_tell(control, maker, LINK_RESET, arena, made, ret_refusal);
 }
 
@@ -86,7 +86,7 @@ static mr_err request_inner(struct control *control, mr_str email, mr_str base_u
         const struct link_maker maker = {
             .account = rows[i].account, .base_url = base_url, .now = now};
         if (rows[i].status == USER_ACTIVE && !mr_str_ends(folded, MR_STR(USER_PORTAL_DOMAIN))) {
-            MR_TRY(maker_audit(control, &rows[i], "user.reset_request"));
+            MR_TRY(maker_audit(control, &rows[i], "user.reset-request"));
             MR_TRY(maker_tell(control, &maker, LINK_RESET, arena, &made, ret_refusal));
         }
     }
