@@ -41,13 +41,24 @@ mr_room(model mr_route mr_schema mr_event mr_json mr_auth mr_crypto mr_base)
 mr_room(journal mr_loop mr_crypto mr_os mr_base)
 mr_room(ledger mr_journal mr_loop mr_crypto mr_os mr_base)
 mr_room(net mr_loop mr_crypto mr_os mr_base PkgConfig::OPENSSL PkgConfig::CARES)
+target_include_directories(mr_net PRIVATE ${CURL_INCLUDE_DIRS}) # opened when needed, not linked
 mr_room(http mr_net mr_loop mr_os mr_base)
 mr_room(sink mr_http mr_net mr_model mr_event mr_json mr_crypto mr_base)
 mr_room(dispatch mr_sink mr_deliver mr_ledger mr_journal mr_model mr_schema mr_json mr_loop mr_event mr_os mr_base)
-mr_room(control mr_model mr_auth mr_ledger mr_route mr_schema mr_event mr_json mr_crypto mr_loop mr_os mr_base PkgConfig::SQLITE)
+mr_room(control mr_model mr_auth mr_ledger mr_route mr_schema mr_event mr_json mr_crypto mr_loop mr_os mr_base PkgConfig::SQLITE PkgConfig::SODIUM)
+add_custom_command(
+  OUTPUT ${CMAKE_BINARY_DIR}/generated/passwords/common.txt
+  COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/generated/passwords
+  COMMAND ${CMAKE_SOURCE_DIR}/tools/common-passwords
+          ${CMAKE_BINARY_DIR}/generated/passwords/common.txt
+  DEPENDS ${CMAKE_SOURCE_DIR}/tools/common-passwords
+  VERBATIM)
+mr_embed(mr_control passwords ${CMAKE_BINARY_DIR}/generated/passwords common.txt)
+mr_room(mail mr_control mr_net mr_crypto mr_loop mr_os mr_base)
+target_include_directories(mr_mail PRIVATE ${CURL_INCLUDE_DIRS})
 mr_room(history mr_ledger mr_journal mr_os mr_base)
 mr_room(api mr_history mr_control mr_dispatch mr_sink mr_http mr_ledger mr_model mr_auth mr_route mr_event mr_json mr_base)
 mr_room(portal mr_http mr_base)
-mr_room(server mr_portal mr_api mr_history mr_control mr_dispatch mr_http mr_ledger mr_journal mr_model mr_auth mr_loop mr_os mr_base PkgConfig::YAML)
+mr_room(server mr_portal mr_api mr_history mr_mail mr_control mr_dispatch mr_http mr_ledger mr_journal mr_model mr_auth mr_loop mr_os mr_base PkgConfig::YAML)
 mr_room(cli mr_server mr_http mr_ledger mr_journal mr_schema mr_event mr_json mr_crypto mr_os mr_base)
-target_include_directories(mr_cli PRIVATE ${CURL_INCLUDE_DIRS}) # opened when needed, not linked
+target_include_directories(mr_cli PRIVATE ${CURL_INCLUDE_DIRS})

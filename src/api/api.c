@@ -8,6 +8,7 @@
  * Everything that is refused, here or in the HTTP engine, has the one JSON shape of errors. */
 #include "api/call.h"
 
+#include "api/caller.h"
 #include "api/ingest.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -17,8 +18,7 @@
 
 #define AUTH_CACHE_ENTRIES 4096
 #define FIELDS_MAX         16
-#define EXPOSED            "etag, location, retry-after, x-request-id"
-#define DENIED_MESSAGE     "User is not authorized to access this resource with an explicit deny"
+#define EXPOSED            "etag, link, location, retry-after, x-request-id"
 #define DENIED_MEMBER      "\"error\":\"Invalid or expired token\""
 
 const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
@@ -54,12 +54,47 @@ const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
     [AUTH_ROUTE_EVENT_TYPES_CREATE] = {API_BODY_MAX, api_event_types_create, API_KEY_IN_JOB},
     [AUTH_ROUTE_EVENT_TYPE_GET] = {0, api_event_type_get, API_KEY_IGNORED},
     [AUTH_ROUTE_EVENT_TYPE_PATCH] = {API_BODY_MAX, api_event_type_patch, API_KEY_IGNORED},
+    [AUTH_ROUTE_ACCOUNTS_LIST] = {0, api_accounts_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_ACCOUNTS_CREATE] = {API_BODY_MAX, api_accounts_create, API_KEY_IN_JOB},
+    [AUTH_ROUTE_PLATFORM_MAPPINGS] = {0, api_platform_mappings, API_KEY_IGNORED},
     [AUTH_ROUTE_ACCOUNT_GET] = {0, api_account_get, API_KEY_IGNORED},
     [AUTH_ROUTE_ACCOUNT_PATCH] = {API_BODY_MAX, api_account_patch, API_KEY_IGNORED},
+    [AUTH_ROUTE_OWNERSHIP_TRANSFER] = {API_BODY_MAX, api_ownership_transfer, API_KEY_IN_JOB},
+    [AUTH_ROUTE_USERS_LIST] = {0, api_users_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_USER_GET] = {0, api_user_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_USER_PATCH] = {API_BODY_MAX, api_user_patch, API_KEY_IGNORED},
+    [AUTH_ROUTE_USER_DELETE] = {0, api_user_delete, API_KEY_IGNORED},
+    [AUTH_ROUTE_SESSION_CREATE] = {API_SIGNIN_BODY_MAX, api_session_create, API_KEY_IGNORED},
+    [AUTH_ROUTE_SESSION_SECOND] = {API_SIGNIN_BODY_MAX, api_session_second, API_KEY_IGNORED},
+    [AUTH_ROUTE_SESSION_GET] = {0, api_session_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_SESSION_DELETE] = {0, api_session_delete, API_KEY_IGNORED},
+    [AUTH_ROUTE_SESSIONS_LIST] = {0, api_sessions_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_SESSIONS_DELETE] = {0, api_sessions_delete, API_KEY_IGNORED},
+    [AUTH_ROUTE_PROFILE_GET] = {0, api_profile_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_PROFILE_PATCH] = {API_BODY_MAX, api_profile_patch, API_KEY_IGNORED},
+    [AUTH_ROUTE_PROFILE_PASSWORD] = {API_SIGNIN_BODY_MAX, api_profile_password, API_KEY_IGNORED},
+    [AUTH_ROUTE_PROFILE_TOTP] = {API_SIGNIN_BODY_MAX, api_profile_totp, API_KEY_IGNORED},
+    [AUTH_ROUTE_PROFILE_TOTP_CONFIRM] = {API_SIGNIN_BODY_MAX, api_profile_totp_confirm,
+                                         API_KEY_IGNORED},
+    [AUTH_ROUTE_PROFILE_TOTP_REMOVE] = {API_SIGNIN_BODY_MAX, api_profile_totp_remove,
+                                        API_KEY_IGNORED},
+    [AUTH_ROUTE_PROFILE_RECOVERY_CODES] = {API_SIGNIN_BODY_MAX, api_profile_recovery_codes,
+                                           API_KEY_IGNORED},
     [AUTH_ROUTE_DEAD_LETTERS_LIST] = {0, api_dead_letters_list, API_KEY_IGNORED},
     [AUTH_ROUTE_DEAD_LETTER_GET] = {0, api_dead_letter_get, API_KEY_IGNORED},
     [AUTH_ROUTE_DEAD_LETTERS_REDRIVE] = {API_BODY_MAX, api_dead_letters_redrive, API_KEY_CLAIMED},
+    [AUTH_ROUTE_AUDIT_LOG_LIST] = {0, api_audit_log_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_AUDIT_LOG_EXPORT] = {0, api_audit_log_export, API_KEY_IGNORED},
     [AUTH_ROUTE_TAIL] = {0, api_tail, API_KEY_IGNORED},
+    [AUTH_ROUTE_USERS_INVITE] = {API_BODY_MAX, api_users_invite, API_KEY_IN_JOB},
+    [AUTH_ROUTE_USER_INVITE] = {API_BODY_MAX, api_user_invite, API_KEY_IN_JOB},
+    [AUTH_ROUTE_USER_RESET_LINK] = {API_BODY_MAX, api_user_reset_link, API_KEY_IN_JOB},
+    [AUTH_ROUTE_PORTAL_LINKS_CREATE] = {API_BODY_MAX, api_portal_links_create, API_KEY_IN_JOB},
+    [AUTH_ROUTE_PASSWORD_RESETS] = {API_SIGNIN_BODY_MAX, api_password_resets, API_KEY_IGNORED},
+    [AUTH_ROUTE_LINK_GET] = {0, api_link_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_LINK_USE] = {API_SIGNIN_BODY_MAX, api_link_use, API_KEY_IGNORED},
+    [AUTH_ROUTE_LINK_PAGE] = {0, api_link_page, API_KEY_IGNORED},
+    [AUTH_ROUTE_LINK_PAGE_USE] = {API_SIGNIN_BODY_MAX, api_link_page_use, API_KEY_IGNORED},
     [AUTH_ROUTE_PING] = {0, api_ping, API_KEY_IGNORED},
     [AUTH_ROUTE_SCHEMA_GET] = {0, api_schema_get, API_KEY_IGNORED},
     [AUTH_ROUTE_ERROR_PAGE] = {0, api_error_page_get, API_KEY_IGNORED},
@@ -256,28 +291,58 @@ static bool call_fill(struct api_call *call, const struct auth_route_match *matc
 
 /* ---- rights ---- */
 
-enum api_verdict api_check_caller(struct api *api, const struct http_exchange *ex,
-                                  enum auth_route route, struct api_caller *ret_caller) {
-    mr_str header = mr_fields_find(ex->fields, MR_STR("authorization"));
-    mr_str token = auth_bearer_text(header);
-    if (mr_str_is_absent(token)) {
-        return API_NO_TOKEN;
+/* The account that the call is about. False: refused, the call is answered. */
+static bool take_account(struct api_call *call, const struct auth_route_info *info,
+                         const struct model_account *home) {
+    struct api_account_query query;
+    switch (api_account_of_query(call->api->snapshot, home, call->query, &query)) {
+    case API_ACCOUNT_UNKNOWN:
+        api_note_refused_call(call, ACCESS_NO_RIGHTS);
+        api_refuse(call, 404, api_error_code_of(info->errors, 404), "there is no such account");
+        return false;
+    case API_ACCOUNT_MALFORMED:
+        api_refuse(call, 400, api_error_code_of(info->errors, 400),
+                   "account_id stands twice in the query, or with a bad percent escape");
+        return false;
+    case API_ACCOUNT_FOUND:
+        break;
     }
-    const struct auth_claims *claims;
-    const struct model_account *account;
-    const struct model_client *client;
-    int64_t now_s = loop_wall(api->loop).ns / MR_NS_PER_S;
-    if (mr_is_err(
-            auth_cache_check(api->cache, snapshot_keyring(api->snapshot), token, now_s, &claims))) {
-        /* Its form is looked at here alone: what is remembered was a token once. */
-        return mr_str_is_absent(auth_bearer_of(header)) ? API_NO_TOKEN : API_DENIED;
+    call->account = query.account->object.number;
+    call->is_account_named = query.is_named;
+    call->account_id = mr_arena_str(&call->arena, mr_str_c(query.account->object.id));
+    if (mr_str_is_absent(call->account_id)) {
+        api_refuse_memory(call);
+        return false;
     }
-    if (mr_is_err(snapshot_check_claims(api->snapshot, claims, &account, &client)) ||
-        !auth_route_allows(route, &claims->scopes)) {
-        return API_DENIED;
+    return true;
+}
+
+void api_note_refused(struct api *api, const struct http_exchange *ex, enum auth_route route,
+                      const struct api_caller *caller, mr_str request_id) {
+    if (!caller->is_refused) {
+        return;
     }
-    *ret_caller = (struct api_caller){account, client, claims};
-    return API_ALLOWED;
+    char address[OS_ADDR_TEXT_SIZE];
+    os_addr_format_ip(&ex->peer, address);
+    struct control_actor actor = {
+        .kind = CONTROL_ACTOR_NOBODY, .address = mr_str_c(address), .request_id = request_id};
+    if (caller->claims != NULL) {
+        const struct model_account *account =
+            snapshot_account_by_id(api->snapshot, mr_str_c(caller->claims->account_id));
+        actor.kind = CONTROL_ACTOR_CLIENT;
+        actor.id = mr_str_c(caller->claims->client_id);
+        actor.account = account == NULL ? 0 : account->object.number;
+    } else if (caller->user != NULL) {
+        actor.kind = CONTROL_ACTOR_USER;
+        actor.id = mr_str_c(caller->user->object.id);
+        actor.account = caller->user->account;
+    }
+    access_note(api->access, &actor, route, caller->what);
+}
+
+void api_note_refused_call(struct api_call *call, enum access_what what) {
+    const struct control_actor actor = api_actor(call);
+    access_note(call->api->access, &actor, call->route, what);
 }
 
 /* False: refused, the call is answered. */
@@ -287,29 +352,43 @@ static bool check_rights(struct api_call *call) {
         return true;
     }
     struct api_caller caller;
-    switch (api_check_caller(call->api, call->ex, call->route, &caller)) {
+    enum api_verdict verdict = api_check_caller(call->api, call->ex, call->route, &caller);
+    if (verdict != API_ALLOWED) {
+        api_note_refused(call->api, call->ex, call->route, &caller, mr_str_c(call->request_id));
+    }
+    switch (verdict) {
     case API_NO_TOKEN:
-        api_refuse(call, 401, api_error_code_of(info->errors, 401),
-                   "an access token is required: Authorization: Bearer …");
+    case API_SIGNED_OUT:
+        api_refuse(call, 401, api_error_code_of(info->errors, 401), "%s",
+                   api_verdict_text(verdict));
         return false;
     case API_DENIED:
-        refuse_text(call, 403, api_error_code_of(info->errors, 403), MR_STR(DENIED_MESSAGE),
-                    MR_STR(DENIED_MEMBER), 0);
+    case API_FORGED:
+    case API_SETUP_NEEDED:
+        refuse_text(call, 403, api_error_code_of(info->errors, 403),
+                    mr_str_c(api_verdict_text(verdict)),
+                    verdict == API_DENIED ? MR_STR(DENIED_MEMBER) : MR_STR_NONE, 0);
         return false;
     case API_ALLOWED:
         break;
     }
     call->home = caller.account->object.number;
-    call->account = call->home;
-    call->client = caller.client->object.number;
-    call->scopes = caller.claims->scopes;
-    call->caller_id = mr_arena_str(&call->arena, mr_str_c(caller.client->object.id));
-    call->account_id = mr_arena_str(&call->arena, mr_str_c(caller.account->object.id));
-    if (mr_str_is_absent(call->account_id) || mr_str_is_absent(call->caller_id)) {
+    call->scopes = *caller.scopes;
+    if (caller.user != NULL) {
+        call->user = caller.user->object.number;
+        call->session_id = mr_arena_str(&call->arena, mr_str_c(caller.session->object.id));
+    } else {
+        call->client = caller.client->object.number;
+    }
+    const struct model_object *who =
+        caller.user != NULL ? &caller.user->object : &caller.client->object;
+    call->caller_id = mr_arena_str(&call->arena, mr_str_c(who->id));
+    if (mr_str_is_absent(call->caller_id) ||
+        (call->user != 0 && mr_str_is_absent(call->session_id))) {
         api_refuse_memory(call);
         return false;
     }
-    return true;
+    return take_account(call, info, caller.account);
 }
 
 /* ---- the handler of the HTTP server ---- */
@@ -364,7 +443,8 @@ static void on_head(void *ctx, struct http_exchange *ex) {
     }
     struct api_call *call = call_new(api, ex);
     if (call == NULL) {
-        http_exchange_answer_and_close(ex, 503, NULL, 0, MR_STR_NONE);
+        const mr_field cors = {MR_STR("access-control-allow-origin"), MR_STR("*")};
+        http_exchange_answer_and_close(ex, 503, &cors, 1, MR_STR_NONE);
         return;
     }
     bool hidden = api->metrics_open && (!match.found || match.route != AUTH_ROUTE_METRICS);
@@ -473,6 +553,9 @@ static mr_err run_job(struct control *control, struct control_job *job) {
 static void job_done(struct control_job *job) {
     struct api_call *call = call_of_job(job);
     if (mr_is_err(job->err)) {
+        if (job->refusal.status == 403) {
+            api_note_refused_call(call, ACCESS_NO_RIGHTS);
+        }
         if (job->refusal.status != 0) {
             api_refuse_with(call, &job->refusal);
         } else {
@@ -517,9 +600,14 @@ void api_submit(struct api_call *call,
 mr_err api_init(struct api *api, struct snapshot *snapshot) {
     api_key_assert_table();
     MR_TRY(auth_cache_new(AUTH_CACHE_ENTRIES, &api->cache));
-    mr_err err = ingest_new(api, &api->ingest);
+    mr_err err = access_log_new(api->loop, api->control, &api->access);
+    if (mr_is_ok(err)) {
+        err = ingest_new(api, &api->ingest);
+    }
     if (mr_is_err(err)) {
+        access_log_free(api->access);
         auth_cache_free(api->cache);
+        api->access = NULL;
         api->cache = NULL;
         return err;
     }
@@ -529,9 +617,11 @@ mr_err api_init(struct api *api, struct snapshot *snapshot) {
 
 void api_done(struct api *api) {
     ingest_free(api->ingest);
+    access_log_free(api->access);
     auth_cache_free(api->cache);
     snapshot_unref(api->snapshot);
     api->ingest = NULL;
+    api->access = NULL;
     api->cache = NULL;
     api->snapshot = NULL;
 }
@@ -540,4 +630,7 @@ void api_adopt(struct api *api, struct snapshot *snapshot) {
     struct snapshot *old = api->snapshot;
     api->snapshot = snapshot_ref(snapshot);
     snapshot_unref(old);
+    if (!api->metrics_open) {
+        tail_recheck(api->tail);
+    }
 }

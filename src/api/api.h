@@ -5,8 +5,10 @@
 #define MR_API_API_H
 
 #include "api/rate.h"
+#include "api/access.h"
 #include "auth/cache.h"
 #include "control/jobs.h"
+#include "control/people/passwords.h"
 #include "dispatch/shard.h"
 #include "dispatch/tail.h"
 #include "dispatch/test_event.h"
@@ -41,6 +43,9 @@ struct api {
     struct writer *writer;
     struct journal *journal;  /* read by previews */
     struct rate_table *rates; /* of all workers */
+    struct passwords *passwords;
+    int64_t session_idle_ms;
+    int64_t session_max_s;
     struct siphash_key store_key;
     struct event_limits limits;
     const mr_str *aliases; /* of dataschema */
@@ -60,6 +65,7 @@ struct api {
     struct snapshot *snapshot; /* a reference */
     struct auth_cache *cache;
     struct ingest *ingest;
+    struct access_log *access;
     uint64_t request_serial;
     uint32_t calls;    /* alive */
     uint32_t previews; /* running */
@@ -73,19 +79,31 @@ void api_done(struct api *api);
 /* A new snapshot; takes a reference of its own. */
 void api_adopt(struct api *api, struct snapshot *snapshot);
 
-/* Whether the caller may call the route; API_ALLOWED fills *ret_caller (valid for this turn). */
+/* Whether the caller may call the route. API_ALLOWED fills account, client and claims of
+ * *ret_caller (valid for this turn), the others what api_note_refused needs. */
 enum api_verdict {
     API_ALLOWED = 0,
-    API_NO_TOKEN,
-    API_DENIED,
+    API_NO_TOKEN,     /* 401 */
+    API_SIGNED_OUT,   /* 401: a cookie of no session that lasts */
+    API_DENIED,       /* 403, as all below */
+    API_FORGED,       /* a cookie that came in a way in which it may not (caller.c) */
+    API_SETUP_NEEDED, /* the second factor that the account asks for */
 };
 struct api_caller {
     const struct model_account *account;
-    const struct model_client *client;
-    const struct auth_claims *claims;
+    const struct model_client *client; /* NULL for a user */
+    const struct auth_claims *claims;  /* NULL for a user */
+    const struct model_user *user;     /* NULL for a client, as is its session */
+    const struct model_session *session;
+    const struct auth_scopes *scopes;
+    bool is_refused; /* a token, or something like one, came: what is refused is a right */
+    enum access_what what;
 };
 enum api_verdict api_check_caller(struct api *api, const struct http_exchange *ex,
                                   enum auth_route route, struct api_caller *ret_caller);
+/* After a verdict other than API_ALLOWED: the audit log shall tell of it. */
+void api_note_refused(struct api *api, const struct http_exchange *ex, enum auth_route route,
+                      const struct api_caller *caller, mr_str request_id);
 
 /* The request's X-Request-ID where it is fit, else a new one. */
 #define API_REQUEST_ID_MAX 128
@@ -97,5 +115,21 @@ bool api_body_is_coded(const struct http_exchange *ex);
 
 /* The table for http_server_new; ctx is the api. */
 extern const struct http_handler api_http_handler;
+
+/* Which account a call is about: home, or the one that ?account_id= of its query names, which must
+ * be home or lie below it. The one place where that is decided; asks nothing of the right. */
+enum api_account_verdict {
+    API_ACCOUNT_FOUND = 0,
+    API_ACCOUNT_UNKNOWN,   /* 404: it is not there, or not home's to reach */
+    API_ACCOUNT_MALFORMED, /* 400: named twice, or with a bad escape */
+};
+struct api_account_query {
+    const struct model_account *account; /* where found */
+    bool is_named;
+    bool has_others; /* the query has further parameters */
+};
+enum api_account_verdict api_account_of_query(const struct snapshot *snapshot,
+                                              const struct model_account *home, mr_str query,
+                                              struct api_account_query *ret);
 
 #endif

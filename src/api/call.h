@@ -19,6 +19,7 @@
 #include "json/tape.h"
 
 #define API_BODY_MAX         ((size_t)1 << 20) /* of a call that is not events */
+#define API_SIGNIN_BODY_MAX  ((size_t)16384)   /* of a call that holds a password or a code */
 #define API_PREVIEW_BODY_MAX ((size_t)8 << 20)
 #define API_ARENA_MAX        ((size_t)16 << 20)
 #define API_ANSWER_MAX       ((size_t)32 << 20)
@@ -43,11 +44,13 @@ struct api_call {
     uint32_t client; /* 0: none */
     uint32_t user;   /* 0: none */
     mr_str caller_id;
+    mr_str session_id;               /* of a user */
     char address[OS_ADDR_TEXT_SIZE]; /* of the peer */
     struct auth_scopes scopes;
     /* the account that the call is about: `home`, or the descendant that it names */
     uint32_t account;
     mr_str account_id;
+    bool is_account_named; /* by ?account_id= */
     /* the answer */
     int status;
     mr_buf out;
@@ -63,10 +66,12 @@ struct api_call {
     mr_err (*work)(struct control *control, struct api_call *call);
     void (*after)(struct api_call *call); /* NULL: answer with status and out */
     void *ask;                            /* the handler's, in arena */
+    struct audit_note *note;              /* of api_audit_then */
 };
 
 /* What an Idempotency-Key does on a route (idempotency.c). Every POST with a token has a rule but
- * events, whose ids are their keys, tests, and previews, which do nothing. */
+ * events, whose ids are their keys, tests, previews, which do nothing, and what is a user's own: a
+ * password must not lie in the store, not even as a quick hash of the body. */
 enum api_key_rule {
     API_KEY_IGNORED = 0,
     API_KEY_IN_JOB,  /* the effect is the store's: the answer is kept in its transaction */
@@ -105,6 +110,16 @@ void api_submit(struct api_call *call,
 /* Who acts in a job of this call, for the audit log; valid as long as the call. */
 struct control_actor api_actor(const struct api_call *call);
 
+/* The audit log shall tell that this call was refused; the caller is api_actor's. */
+void api_note_refused_call(struct api_call *call, enum access_what what);
+/* For an effect that does not lie in the store: adds a row that tells what the call asked for, then
+ * goes on here. Where the row cannot be stored the call is refused (503) and nothing is done.
+ * action: a literal; object: valid as long as the call. */
+void api_audit_then(struct api_call *call, const char *action, mr_str object,
+                    void (*go_on)(struct api_call *call));
+/* Detail of such a row: {"asked":BODY}, of a long body its length. In arena; absent: no memory. */
+mr_str api_audit_asked(struct api_call *call);
+
 /* idempotency.c. The rule of the call's route, API_KEY_IGNORED where it came without a key. */
 enum api_key_rule api_key_rule(const struct api_call *call);
 /* Control thread: finds the first answer, or does the work and keeps its answer. */
@@ -120,7 +135,8 @@ void api_key_assert_table(void);
 
 /* Takes the query's parameters by name (decoded, in arena; absent where not sent). False: refused,
  * the call is answered: unknown parameters (20001, naming them), one sent twice or a bad escape
- * (20400), an account_id that is not the caller's (404; without a caller it is unknown). */
+ * (20400). account_id was looked at before (api_account_of_query); without a caller it is unknown.
+ */
 bool api_query_take(struct api_call *call, const char *const *names, mr_str *values, size_t n);
 /* The URL of this call without page_number and page_size, for lists. In arena. */
 mr_str api_list_url(struct api_call *call);
@@ -171,12 +187,44 @@ void api_event_types_list(struct api_call *call);
 void api_event_types_create(struct api_call *call);
 void api_event_type_get(struct api_call *call);
 void api_event_type_patch(struct api_call *call);
+void api_accounts_list(struct api_call *call);
+void api_accounts_create(struct api_call *call);
+void api_platform_mappings(struct api_call *call);
 void api_account_get(struct api_call *call);
 void api_account_patch(struct api_call *call);
+void api_ownership_transfer(struct api_call *call);
+void api_users_list(struct api_call *call);
+void api_user_get(struct api_call *call);
+void api_user_patch(struct api_call *call);
+void api_user_delete(struct api_call *call);
+void api_session_create(struct api_call *call);
+void api_session_second(struct api_call *call);
+void api_session_get(struct api_call *call);
+void api_session_delete(struct api_call *call);
+void api_sessions_list(struct api_call *call);
+void api_sessions_delete(struct api_call *call);
+void api_profile_get(struct api_call *call);
+void api_profile_patch(struct api_call *call);
+void api_profile_password(struct api_call *call);
+void api_profile_totp(struct api_call *call);
+void api_profile_totp_confirm(struct api_call *call);
+void api_profile_totp_remove(struct api_call *call);
+void api_profile_recovery_codes(struct api_call *call);
 void api_dead_letters_list(struct api_call *call);
 void api_dead_letter_get(struct api_call *call);
 void api_dead_letters_redrive(struct api_call *call);
+void api_audit_log_list(struct api_call *call);
+void api_audit_log_export(struct api_call *call);
 void api_tail(struct api_call *call);
+void api_users_invite(struct api_call *call);
+void api_user_invite(struct api_call *call);
+void api_user_reset_link(struct api_call *call);
+void api_portal_links_create(struct api_call *call);
+void api_password_resets(struct api_call *call);
+void api_link_get(struct api_call *call);
+void api_link_use(struct api_call *call);
+void api_link_page(struct api_call *call);
+void api_link_page_use(struct api_call *call);
 void api_ping(struct api_call *call);
 void api_jwks(struct api_call *call);
 void api_schema_get(struct api_call *call);

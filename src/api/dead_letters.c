@@ -373,6 +373,12 @@ static bool take_redrive(struct api_call *call, json_value body, struct letters_
     return take_filter(call, values, ask);
 }
 
+static void start_redrive(struct api_call *call) {
+    struct letters_ask *ask = call->ask;
+    api_call_hold(call);
+    keeper_ask(call->api->keeper, &ask->query, call->api->metrics);
+}
+
 void api_dead_letters_redrive(struct api_call *call) {
     static const char *const names[] = {"destination_id", "reason", "type", "from", "to", "ids",
                                         "dry_run"};
@@ -392,6 +398,9 @@ void api_dead_letters_redrive(struct api_call *call) {
     }
     ask->query.ask = KEEPER_ASK_REDRIVE;
     ask->query.on_done = on_redriven;
-    api_call_hold(call);
-    keeper_ask(call->api->keeper, &ask->query, call->api->metrics);
+    if (ask->query.dry_run) {
+        start_redrive(call); /* changes nothing */
+    } else {
+        api_audit_then(call, "dead-letter.redrive", MR_STR_NONE, start_redrive);
+    }
 }

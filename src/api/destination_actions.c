@@ -72,10 +72,16 @@ static void keep_test(struct api *api, uint32_t number, bool ok, mr_str summary)
     control_submit(api->control, &test->job);
 }
 
+/* What a test asks, kept over the row of the audit log. */
+struct test_ask {
+    uint32_t number;
+    mr_str type; /* absent: none */
+};
+
 static void on_tested(void *ctx, bool ok, mr_str json, mr_str summary) {
     struct api_call *call = ctx;
-    const uint32_t *number = call->ask;
-    keep_test(call->api, *number, ok, summary);
+    const struct test_ask *ask = call->ask;
+    keep_test(call->api, ask->number, ok, summary);
     if (json.len == 0 || mr_is_err(mr_buf_str(&call->out, json))) {
         api_refuse_memory(call);
     } else {
@@ -106,6 +112,39 @@ static bool take_test_type(struct api_call *call, const struct catalogue_type **
     return ok;
 }
 
+/* The row is stored. Looks everything up again: the snapshot may be another one by now. */
+static void start_test(struct api_call *call) {
+    struct api *api = call->api;
+    const struct test_ask *ask = call->ask;
+    const struct model_destination *destination = api_destination_find(call);
+    if (destination == NULL) {
+        return;
+    }
+    const struct model_account *account = snapshot_account(api->snapshot, call->account);
+    const struct catalogue_type *type =
+        mr_str_is_absent(ask->type)
+            ? NULL
+            : catalogue_type_find(snapshot_catalogue(api->snapshot), ask->type);
+    if (account == NULL) {
+        api_refuse_memory(call);
+        return;
+    }
+    const struct test_spec spec = {.env = api->sink,
+                                   .loop = api->loop,
+                                   .destination =
+                                       (struct model_destination *)(uintptr_t)destination,
+                                   .secret = account->webhook_secret,
+                                   .type = type,
+                                   .public_url = api->public_url,
+                                   .on_done = on_tested,
+                                   .ctx = call};
+    api_call_hold(call);
+    if (mr_is_err(test_event_start(&spec))) {
+        api_refuse_memory(call);
+        api_call_release(call);
+    }
+}
+
 void api_destination_test(struct api_call *call) {
     const struct catalogue_type *type;
     if (!api_require_json(call) || !api_query_take(call, NULL, NULL, 0) ||
@@ -129,26 +168,13 @@ void api_destination_test(struct api_call *call) {
         api_refuse_with(call, &refusal);
         return;
     }
-    uint32_t *number = mr_arena_calloc(&call->arena, 1, sizeof *number);
-    const struct model_account *account = snapshot_account(api->snapshot, call->account);
-    if (number == NULL || account == NULL) {
+    struct test_ask *ask = mr_arena_calloc(&call->arena, 1, sizeof *ask);
+    if (ask == NULL) {
         api_refuse_memory(call);
         return;
     }
-    *number = destination->object.number;
-    call->ask = number;
-    const struct test_spec spec = {.env = api->sink,
-                                   .loop = api->loop,
-                                   .destination =
-                                       (struct model_destination *)(uintptr_t)destination,
-                                   .secret = account->webhook_secret,
-                                   .type = type,
-                                   .public_url = api->public_url,
-                                   .on_done = on_tested,
-                                   .ctx = call};
-    api_call_hold(call);
-    if (mr_is_err(test_event_start(&spec))) {
-        api_refuse_memory(call);
-        api_call_release(call);
-    }
+    ask->number = destination->object.number;
+    ask->type = type == NULL ? MR_STR_NONE : mr_arena_str(&call->arena, type->name);
+    call->ask = ask;
+    api_audit_then(call, "destination.test", call->params[0], start_test);
 }

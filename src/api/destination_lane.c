@@ -12,6 +12,7 @@ struct owner_ask {
     struct shard *shard;
     uint32_t number;
     /* discard */
+    int64_t before_ms; /* INT64_MAX: all */
     uint64_t before;
     mr_str *types;
     size_t n_types;
@@ -107,9 +108,10 @@ static bool take_discard(struct api_call *call, json_value body, struct owner_as
     return true;
 }
 
-static void start_discard(struct api_call *call, struct owner_ask *ask, int64_t before_ms) {
+static void start_discard(struct api_call *call) {
+    struct owner_ask *ask = call->ask;
     api_call_hold(call);
-    if (before_ms == INT64_MAX) {
+    if (ask->before_ms == INT64_MAX) {
         ask->before = UINT64_MAX;
         send_to_owner(ask, discard_there);
         return;
@@ -120,7 +122,7 @@ static void start_discard(struct api_call *call, struct owner_ask *ask, int64_t 
                                        .user = ask,
                                        .destinations = &ask->number,
                                        .n = 1,
-                                       .filter = {.to_ms = before_ms}};
+                                       .filter = {.to_ms = ask->before_ms}};
     keeper_ask(call->api->keeper, &ask->query, call->api->metrics);
 }
 
@@ -147,12 +149,12 @@ void api_destination_discard(struct api_call *call) {
         return;
     }
     json_tape tape;
-    int64_t before_ms;
     bool ok = api_body_take(call, api_body_or_object(call), names, 2, &tape) &&
-              take_discard(call, json_root(&tape), ask, &before_ms);
+              take_discard(call, json_root(&tape), ask, &ask->before_ms);
     json_tape_done(&tape);
     if (ok) {
-        start_discard(call, ask, before_ms);
+        call->ask = ask;
+        api_audit_then(call, "destination.discard", call->params[0], start_discard);
     }
 }
 

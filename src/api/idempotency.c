@@ -34,8 +34,9 @@ void api_key_assert_table(void) {
     for (size_t i = 0; i < AUTH_ROUTE_COUNT; i++) {
         const struct auth_route_info *info = auth_route_info((enum auth_route)i);
         bool is_keyed = mr_str_eq(info->method, MR_STR("POST")) &&
-                        info->resource != AUTH_RES_NONE && i != AUTH_ROUTE_EVENTS_PUBLISH &&
-                        i != AUTH_ROUTE_DESTINATION_TEST && i != AUTH_ROUTE_RULES_PREVIEW;
+                        info->resource != AUTH_RES_NONE && info->resource != AUTH_RES_SESSION &&
+                        i != AUTH_ROUTE_EVENTS_PUBLISH && i != AUTH_ROUTE_DESTINATION_TEST &&
+                        i != AUTH_ROUTE_RULES_PREVIEW;
         MR_ASSERT(is_keyed == (api_handlers[i].key_rule != API_KEY_IGNORED));
     }
 }

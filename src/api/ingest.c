@@ -13,6 +13,8 @@
  * either goes to the writer whole or not at all. */
 #include "api/ingest.h"
 
+#include "api/caller.h"
+
 #include "api/errors.h"
 #include "api/validate.h"
 #include "base/mem.h"
@@ -238,20 +240,25 @@ static bool queue_is_full(const struct ingest *ingest) {
 
 /* ---- the head ---- */
 
-/* The query may name the caller's own account, and nothing else. False: refused. */
-static bool check_query(struct ticket *ticket, mr_str query, const char *account_id) {
-    mr_str pair;
-    while (query.len > 0 && mr_str_split(&query, '&', &pair)) {
-        mr_str name = MR_STR("account_id=");
-        if (!mr_str_starts(pair, name)) {
-            refuse_call(ticket, 400, 20001, "unknown parameter; account_id is known here");
-            return false;
-        }
-        if (!mr_str_eq(mr_str_slice(pair, name.len, pair.len), mr_str_c(account_id))) {
-            refuse_call(ticket, 404, 20404, "there is no such account here");
-            return false;
-        }
+/* The query may name the account, and nothing else. False: refused. */
+static bool take_account(struct ticket *ticket, const struct model_account *home, mr_str text) {
+    struct api_account_query query;
+    switch (api_account_of_query(ticket->ingest->api->snapshot, home, text, &query)) {
+    case API_ACCOUNT_UNKNOWN:
+        refuse_call(ticket, 404, 20404, "there is no such account");
+        return false;
+    case API_ACCOUNT_MALFORMED:
+        refuse_call(ticket, 400, 20400,
+                    "account_id stands twice in the query, or with a bad percent escape");
+        return false;
+    case API_ACCOUNT_FOUND:
+        break;
     }
+    if (query.has_others) {
+        refuse_call(ticket, 400, 20001, "unknown parameter; account_id is known here");
+        return false;
+    }
+    ticket->account = query.account->object.number;
     return true;
 }
 
@@ -259,27 +266,35 @@ void ingest_on_head(struct ingest *ingest, struct http_exchange *ex) {
     struct api *api = ingest->api;
     struct ticket *ticket = take_ticket(ingest);
     if (ticket == NULL) {
-        http_exchange_answer_and_close(ex, 503, NULL, 0, MR_STR_NONE);
+        const mr_field cors = {MR_STR("access-control-allow-origin"), MR_STR("*")};
+        http_exchange_answer_and_close(ex, 503, &cors, 1, MR_STR_NONE);
         return;
     }
     ticket->ex = ex;
     ex->user = ticket;
     api_request_id_make(api, ex, ticket->request_id);
     struct api_caller caller;
-    switch (api_check_caller(api, ex, AUTH_ROUTE_EVENTS_PUBLISH, &caller)) {
+    enum api_verdict verdict = api_check_caller(api, ex, AUTH_ROUTE_EVENTS_PUBLISH, &caller);
+    if (verdict != API_ALLOWED) {
+        api_note_refused(api, ex, AUTH_ROUTE_EVENTS_PUBLISH, &caller, mr_str_c(ticket->request_id));
+    }
+    switch (verdict) {
     case API_NO_TOKEN:
-        refuse_call(ticket, 401, 20401, "an access token is required: Authorization: Bearer …");
+    case API_SIGNED_OUT:
+        refuse_call(ticket, 401, 20401, api_verdict_text(verdict));
         return;
     case API_DENIED:
-        refuse_with(ticket, 403, 20006,
-                    MR_STR("User is not authorized to access this resource with an explicit deny"),
-                    MR_STR("\"error\":\"Invalid or expired token\""), 0);
+    case API_FORGED:
+    case API_SETUP_NEEDED:
+        refuse_with(ticket, 403, 20006, mr_str_c(api_verdict_text(verdict)),
+                    verdict == API_DENIED ? MR_STR("\"error\":\"Invalid or expired token\"")
+                                          : MR_STR_NONE,
+                    0);
         return;
     case API_ALLOWED:
         break;
     }
-    ticket->account = caller.account->object.number;
-    if (!check_query(ticket, ex->query, caller.account->object.id)) {
+    if (!take_account(ticket, caller.account, ex->query)) {
         return;
     }
     if (api_body_is_coded(ex)) {

@@ -1,6 +1,7 @@
 /* What is served without a token: schemas, pages of error codes, ping, health, readiness, metrics;
  * and the live view. */
 #include "api/call.h"
+#include "api/caller.h"
 
 #include "base/num.h"
 #include "crypto/secret.h"
@@ -103,6 +104,21 @@ void api_metrics(struct api_call *call) {
     api_answer_as(call, MR_STR("text/plain; version=0.0.4; charset=utf-8"), NULL, 0);
 }
 
+/* Who reads, as it was found a moment ago. */
+static struct tail_caller reader_of(struct api_call *call) {
+    struct api_caller caller;
+    struct tail_caller reader = {.is_user = call->user != 0};
+    enum api_verdict verdict = api_check_caller(call->api, call->ex, call->route, &caller);
+    MR_ASSERT(verdict == API_ALLOWED);
+    if (reader.is_user) {
+        bool fits = mr_str_to_c(call->session_id, reader.session_id, sizeof reader.session_id);
+        MR_ASSERT(fits);
+    } else {
+        reader.claims = *caller.claims;
+    }
+    return reader;
+}
+
 void api_tail(struct api_call *call) {
     static const char *const names[] = {"destination_id", "type"};
     mr_str values[2];
@@ -125,6 +141,9 @@ void api_tail(struct api_call *call) {
         api_answer_as(call, MR_STR_NONE, fields, 2);
         return;
     }
+    filter.caller = reader_of(call);
+    filter.may_read = api_may_still_read;
+    filter.ctx = call->api;
     struct http_exchange *ex = call->ex;
     call->ex = NULL;
     ex->user = NULL;

@@ -16,11 +16,8 @@ static int hex_digit(char c) {
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-mr_str api_percent_decode(mr_arena *arena, mr_str text, bool is_form) {
-    char *out = mr_arena_alloc(arena, text.len + 1);
-    if (out == NULL) {
-        return MR_STR_NONE;
-    }
+/* Writes at most text.len bytes; false on a bad escape. */
+static bool decode(mr_str text, bool is_form, char *out, size_t *ret_n) {
     size_t n = 0;
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
@@ -32,7 +29,7 @@ mr_str api_percent_decode(mr_arena *arena, mr_str text, bool is_form) {
                 low = hex_digit(text.ptr[i + 2]);
             }
             if (high < 0 || low < 0) {
-                return MR_STR_NONE;
+                return false;
             }
             c = (char)(high * 16 + low);
             i += 2;
@@ -40,6 +37,16 @@ mr_str api_percent_decode(mr_arena *arena, mr_str text, bool is_form) {
             c = ' ';
         }
         out[n++] = c;
+    }
+    *ret_n = n;
+    return true;
+}
+
+mr_str api_percent_decode(mr_arena *arena, mr_str text, bool is_form) {
+    char *out = mr_arena_alloc(arena, text.len + 1);
+    size_t n = 0;
+    if (out == NULL || !decode(text, is_form, out, &n)) {
+        return MR_STR_NONE;
     }
     out[n] = '\0';
     mr_str decoded = mr_str_of(out, n);
@@ -73,6 +80,51 @@ mr_str api_form_find(mr_arena *arena, mr_str form, mr_str name, size_t *ret_coun
     return found;
 }
 
+/* ---- the account ---- */
+
+#define ACCOUNT_TEXT_MAX 256 /* of name and value, each; longer ones name no account */
+
+/* Whether it is account_id, however its letters are escaped. */
+static bool is_account_id(mr_str name) {
+    char text[ACCOUNT_TEXT_MAX];
+    size_t n = 0;
+    return name.len <= sizeof text && decode(name, true, text, &n) &&
+           mr_str_eq(mr_str_of(text, n), MR_STR("account_id"));
+}
+
+enum api_account_verdict api_account_of_query(const struct snapshot *snapshot,
+                                              const struct model_account *home, mr_str query,
+                                              struct api_account_query *ret) {
+    *ret = (struct api_account_query){.account = home};
+    mr_str pair;
+    while (query.len > 0 && mr_str_split(&query, '&', &pair)) {
+        mr_str name;
+        mr_str value;
+        split_pair(pair, &name, &value);
+        if (!is_account_id(name)) {
+            ret->has_others = ret->has_others || pair.len > 0;
+            continue;
+        }
+        char id[ACCOUNT_TEXT_MAX];
+        size_t n = 0;
+        bool is_short = value.len <= sizeof id;
+        if (ret->is_named || (is_short && !decode(value, true, id, &n))) {
+            return API_ACCOUNT_MALFORMED;
+        }
+        ret->is_named = true;
+        ret->account = snapshot_account_by_id(snapshot, mr_str_of(id, n));
+    }
+    return snapshot_account_is_within(snapshot, ret->account, home->object.number)
+               ? API_ACCOUNT_FOUND
+               : API_ACCOUNT_UNKNOWN;
+}
+
+/* ---- queries ---- */
+
+static uint32_t malformed_code(const struct api_call *call) {
+    return api_error_code_of(auth_route_info(call->route)->errors, 400);
+}
+
 static bool take_one(struct api_call *call, mr_str pair, const char *const *names, mr_str *values,
                      size_t n, mr_buf *unknown) {
     mr_str raw_name;
@@ -81,22 +133,18 @@ static bool take_one(struct api_call *call, mr_str pair, const char *const *name
     mr_str name = api_percent_decode(&call->arena, raw_name, true);
     mr_str value = api_percent_decode(&call->arena, raw_value, true);
     if (mr_str_is_absent(name) || mr_str_is_absent(value)) {
-        api_refuse(call, 400, 20400, "the query holds a bad percent escape");
+        api_refuse(call, 400, malformed_code(call), "the query holds a bad percent escape");
         return false;
     }
     if (mr_str_eq(name, MR_STR("account_id")) && !mr_str_is_absent(call->account_id)) {
-        if (mr_str_eq(value, call->account_id)) {
-            return true;
-        }
-        api_refuse(call, 404, 20404, "there is no such account here");
-        return false;
+        return true; /* the call's account is that one already */
     }
     for (size_t i = 0; i < n; i++) {
         if (!mr_str_eq(name, mr_str_c(names[i]))) {
             continue;
         }
         if (!mr_str_is_absent(values[i])) {
-            api_refuse(call, 400, 20400, "the parameter %s stands twice", names[i]);
+            api_refuse(call, 400, malformed_code(call), "the parameter %s stands twice", names[i]);
             return false;
         }
         values[i] = value;

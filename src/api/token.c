@@ -46,16 +46,30 @@ static mr_err issue(struct control *control, struct api_call *call) {
     return client_token_write_json(&token, &call->out);
 }
 
+/* The client is named where there is one of that id: what else was sent may be anything. */
+static void note(struct api_call *call, mr_str client_id, enum access_what what) {
+    const struct model_client *client = snapshot_client_by_id(call->api->snapshot, client_id);
+    struct control_actor actor = api_actor(call);
+    if (client != NULL) {
+        actor.id = mr_str_c(client->object.id);
+        actor.account = client->account;
+        actor.kind = what == ACCESS_SIGN_IN ? CONTROL_ACTOR_CLIENT : actor.kind;
+    }
+    access_note(call->api->access, &actor, call->route, what);
+}
+
 static void token_done(struct control_job *job) {
     struct api_call *call = MR_CONTAINER(job, struct api_call, job);
     struct token_ask *ask = call->ask;
     crypto_wipe((void *)(uintptr_t)ask->client_secret.ptr, ask->client_secret.len);
     if (mr_is_ok(job->err)) {
+        note(call, ask->client_id, ACCESS_SIGN_IN);
         mr_metric_add(call->api->metrics, MR_METRIC_TOKENS_ISSUED, 1);
         const mr_field fields[] = {{MR_STR("cache-control"), MR_STR("no-store")},
                                    {MR_STR("pragma"), MR_STR("no-cache")}};
         api_answer_as(call, MR_STR("application/json"), fields, 2);
     } else if (job->refusal.status == 401) {
+        note(call, ask->client_id, ACCESS_BAD_CREDENTIALS);
         refuse_token(call, 401, "unauthorized_client",
                      "Invalid client or Invalid client credentials");
     } else {

@@ -48,7 +48,9 @@ static const struct {
 #define ACCESS_COUNT (sizeof accesses / sizeof accesses[0])
 
 mr_str auth_resource_name(enum auth_resource resource) {
-    return resource < AUTH_RESOURCE_COUNT ? resources[resource].name : MR_STR("none");
+    return resource < AUTH_RESOURCE_COUNT ? resources[resource].name
+           : resource == AUTH_RES_SESSION ? MR_STR("session")
+                                          : MR_STR("none");
 }
 
 bool auth_resource_is_global(enum auth_resource resource) {
@@ -56,8 +58,8 @@ bool auth_resource_is_global(enum auth_resource resource) {
 }
 
 struct auth_scopes auth_scopes_all(void) {
-    struct auth_scopes scopes;
-    memset(scopes.access, AUTH_ALL, sizeof scopes.access);
+    struct auth_scopes scopes = {{0}};
+    memset(scopes.access, AUTH_ALL, AUTH_RESOURCE_COUNT);
     return scopes;
 }
 

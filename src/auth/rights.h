@@ -37,6 +37,8 @@ enum auth_resource {
     AUTH_RESOURCES(AUTH_RESOURCE_ENUM)
 #undef AUTH_RESOURCE_ENUM
         AUTH_RESOURCE_COUNT,
+    /* What is a signed-in user's own: no scope has that name, so no token can hold it. */
+    AUTH_RES_SESSION = AUTH_RESOURCE_COUNT,
     AUTH_RES_NONE = 255, /* the route asks for no token */
 };
 
@@ -45,10 +47,10 @@ bool auth_resource_is_global(enum auth_resource resource);
 
 /* What a caller may do: per resource, bits of auth_access. A value. */
 struct auth_scopes {
-    uint8_t access[AUTH_RESOURCE_COUNT];
+    uint8_t access[AUTH_RESOURCE_COUNT + 1]; /* the last one: AUTH_RES_SESSION, of users alone */
 };
 
-/* Everything: init's client. */
+/* Everything that a token can hold: init's client. */
 struct auth_scopes auth_scopes_all(void);
 static inline bool auth_scopes_allow(const struct auth_scopes *scopes, enum auth_resource resource,
                                      enum auth_access access) {
@@ -116,12 +118,44 @@ enum auth_errors {
     X(EVENT_TYPES_CREATE, "POST", "/v1/event-types", EVENT_CATALOGUE, WRITE, PLAIN)                \
     X(EVENT_TYPE_GET, "GET", "/v1/event-types/{type}", EVENT_CATALOGUE, READ, PLAIN)               \
     X(EVENT_TYPE_PATCH, "PATCH", "/v1/event-types/{type}", EVENT_CATALOGUE, MODIFY, PLAIN)         \
+    X(ACCOUNTS_LIST, "GET", "/v1/accounts", ACCOUNTS, READ, PLAIN)                                 \
+    X(ACCOUNTS_CREATE, "POST", "/v1/accounts", ACCOUNTS, WRITE, PLAIN)                             \
+    X(PLATFORM_MAPPINGS, "GET", "/v1/platform_account_mappings", ACCOUNTS, READ, PLAIN)            \
     X(ACCOUNT_GET, "GET", "/v1/accounts/{id}", ACCOUNTS, READ, PLAIN)                              \
     X(ACCOUNT_PATCH, "PATCH", "/v1/accounts/{id}", ACCOUNTS, MODIFY, PLAIN)                        \
+    X(OWNERSHIP_TRANSFER, "POST", "/v1/accounts/{id}/transfer-ownership", ACCOUNTS, MODIFY, PLAIN) \
+    X(USERS_LIST, "GET", "/v1/users", USERS, READ, PLAIN)                                          \
+    X(USER_GET, "GET", "/v1/users/{id}", USERS, READ, PLAIN)                                       \
+    X(USER_PATCH, "PATCH", "/v1/users/{id}", USERS, MODIFY, PLAIN)                                 \
+    X(USER_DELETE, "DELETE", "/v1/users/{id}", USERS, DELETE, PLAIN)                               \
+    X(SESSION_CREATE, "POST", "/v1/session", NONE, NO_ACCESS, PLAIN)                               \
+    X(SESSION_SECOND, "POST", "/v1/session/second-factor", NONE, NO_ACCESS, PLAIN)                 \
+    X(SESSION_GET, "GET", "/v1/session", SESSION, READ, PLAIN)                                     \
+    X(SESSION_DELETE, "DELETE", "/v1/session", SESSION, DELETE, PLAIN)                             \
+    X(SESSIONS_LIST, "GET", "/v1/sessions", SESSION, READ, PLAIN)                                  \
+    X(SESSIONS_DELETE, "DELETE", "/v1/sessions/{id}", SESSION, DELETE, PLAIN)                      \
+    X(PROFILE_GET, "GET", "/v1/profile", SESSION, READ, PLAIN)                                     \
+    X(PROFILE_PATCH, "PATCH", "/v1/profile", SESSION, MODIFY, PLAIN)                               \
+    X(PROFILE_PASSWORD, "POST", "/v1/profile/password", SESSION, WRITE, PLAIN)                     \
+    X(PROFILE_TOTP, "POST", "/v1/profile/totp", SESSION, WRITE, PLAIN)                             \
+    X(PROFILE_TOTP_CONFIRM, "POST", "/v1/profile/totp/confirm", SESSION, WRITE, PLAIN)             \
+    X(PROFILE_TOTP_REMOVE, "POST", "/v1/profile/totp/remove", SESSION, WRITE, PLAIN)               \
+    X(PROFILE_RECOVERY_CODES, "POST", "/v1/profile/recovery-codes", SESSION, WRITE, PLAIN)         \
     X(DEAD_LETTERS_LIST, "GET", "/v1/dead-letters", EVENT_STREAMS, READ, PLAIN)                    \
     X(DEAD_LETTER_GET, "GET", "/v1/dead-letters/{id}", EVENT_STREAMS, READ, PLAIN)                 \
     X(DEAD_LETTERS_REDRIVE, "POST", "/v1/dead-letters/redrive", EVENT_STREAMS, WRITE, PLAIN)       \
+    X(AUDIT_LOG_LIST, "GET", "/v1/audit-log", AUDIT_LOG, READ, PLAIN)                              \
+    X(AUDIT_LOG_EXPORT, "GET", "/v1/audit-log/export", AUDIT_LOG, READ, PLAIN)                     \
     X(TAIL, "GET", "/v1/tail", EVENT_STREAMS, READ, PLAIN)                                         \
+    X(USERS_INVITE, "POST", "/v1/users", USERS, WRITE, PLAIN)                                      \
+    X(USER_INVITE, "POST", "/v1/users/{id}/invite", USERS, WRITE, PLAIN)                           \
+    X(USER_RESET_LINK, "POST", "/v1/users/{id}/reset-link", USERS, WRITE, PLAIN)                   \
+    X(PORTAL_LINKS_CREATE, "POST", "/v1/portal-links", USERS, WRITE, PLAIN)                        \
+    X(PASSWORD_RESETS, "POST", "/v1/password-resets", NONE, NO_ACCESS, PLAIN)                      \
+    X(LINK_GET, "GET", "/v1/links/{token}", NONE, NO_ACCESS, PLAIN)                                \
+    X(LINK_USE, "POST", "/v1/links/{token}", NONE, NO_ACCESS, PLAIN)                               \
+    X(LINK_PAGE, "GET", "/links/{token}", NONE, NO_ACCESS, PLAIN)                                  \
+    X(LINK_PAGE_USE, "POST", "/links/{token}", NONE, NO_ACCESS, PLAIN)                             \
     X(PING, "GET", "/v1/ping", NONE, NO_ACCESS, CLIENTS)                                           \
     X(SCHEMA_GET, "GET", "/schemas/{name}/{version}", NONE, NO_ACCESS, PLAIN)                      \
     X(ERROR_PAGE, "GET", "/errors/{code}", NONE, NO_ACCESS, PLAIN)                                 \

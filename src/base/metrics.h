@@ -60,6 +60,10 @@
     X(JOURNAL_SEGMENTS, "millrace_journal_segments", "", "gauge", "Segments kept")                 \
     X(UNREADABLE, "millrace_unreadable_total", "", "counter",                                      \
       "Deliveries lost to corruption and made dead letters")                                       \
+    X(MAILS_SENT, "millrace_mails_total", "outcome=\"sent\"", "counter",                           \
+      "Mails handed to the SMTP server, tried again later, or given up")                           \
+    X(MAILS_RETRIED, "millrace_mails_total", "outcome=\"retried\"", "counter", "")                 \
+    X(MAILS_DROPPED, "millrace_mails_total", "outcome=\"dropped\"", "counter", "")                 \
     X(TOKENS_ISSUED, "millrace_tokens_issued_total", "", "counter", "Access tokens issued")
 
 enum mr_metric {

@@ -1,12 +1,14 @@
 /* `millrace check`: every checksum of journal, checkpoints, archive and remembered ids, SQLite's
- * check of control.db, and the conservation law by counting all deliveries again. Nothing is
- * changed; the data folder's lock is held meanwhile, so that no server starts below.
+ * check of control.db, the audit log's chain and that every head of it which the journal names is
+ * a row of it, and the conservation law by counting all deliveries again. Nothing is changed; the
+ * data folder's lock is held meanwhile, so that no server starts below.
  *
  * Exit codes: 0 sound, 1 findings, 2 cannot read, 4 in use or of a newer format. Findings are lines
  * of text, or with --json one object. */
 #include "cli/cli.h"
 
 #include "base/mem.h"
+#include "control/audit/check.h"
 #include "control/control.h"
 #include "json/write.h"
 #include "ledger/recount.h"
@@ -34,6 +36,8 @@ struct check {
     os_file lock;
     struct journal *journal;
     struct archive *archive;
+    struct audit_check *audit; /* NULL: there is no control.db */
+    uint64_t audit_rows, audit_heads;
     struct recount_result result;
     uint64_t findings;
     bool has_gap;
@@ -148,14 +152,13 @@ static void on_finding(void *ctx, const struct recount_finding *finding) {
     }
 }
 
-static void on_control_finding(void *ctx, const char *what) {
-    struct check *check = ctx;
+static void tell_control(struct check *check, const char *kind, const char *what) {
     check->findings++;
     if (check->findings > FINDINGS_LISTED) {
         return;
     }
     if (!check->as_json) {
-        printf("control: control.db, %s\n", what);
+        printf("%s: control.db, %s\n", kind, what);
         return;
     }
     json_out out;
@@ -164,11 +167,27 @@ static void on_control_finding(void *ctx, const char *what) {
     }
     json_out_init(&out, &check->list);
     json_out_object(&out);
-    json_out_member_c(&out, "kind", "control");
+    json_out_member_c(&out, "kind", kind);
     json_out_member_c(&out, "file", "control.db");
     json_out_member_c(&out, "what", what);
     json_out_end(&out);
     mr_ignore(json_out_finish(&out), "the list is bounded far below the buffer");
+}
+
+static void on_control_finding(void *ctx, const char *what) {
+    tell_control(ctx, "control", what);
+}
+
+static void on_audit_finding(void *ctx, const char *what) {
+    tell_control(ctx, "audit", what);
+}
+
+static void on_audit(void *ctx, uint64_t pos, const struct record_audit *head) {
+    struct check *check = ctx;
+    check->audit_heads++;
+    if (check->audit != NULL) {
+        audit_check_head(check->audit, pos, head);
+    }
 }
 
 static void on_progress(void *ctx, uint64_t done, uint64_t total) {
@@ -297,6 +316,7 @@ static int recount(struct check *check) {
         .archive = check->archive,
         .dedupe_dir = check->is_there[FOLDER_DEDUPE] ? check->paths[FOLDER_DEDUPE] : NULL,
         .on_finding = on_finding,
+        .on_audit = on_audit,
         .on_progress = on_progress,
         .ctx = check};
     mr_err err = recount_run(&options, &check->result);
@@ -309,7 +329,26 @@ static int recount(struct check *check) {
 
 static int check_control(struct check *check) {
     mr_err err = control_check(check->control, on_control_finding, check);
-    return mr_is_err(err) ? unreadable(check, "control.db", err) : CLI_OK;
+    if (mr_is_err(err)) {
+        return unreadable(check, "control.db", err);
+    }
+    if (check->findings > 0) {
+        return CLI_OK; /* what SQLite cannot read tells nothing of the chain */
+    }
+    err = audit_check_open(check->control, &check->audit);
+    if (mr_is_ok(err)) {
+        err = audit_check_chain(check->audit, on_audit_finding, check, &check->audit_rows);
+    }
+    return mr_is_err(err) ? unreadable(check, "the audit log", err) : CLI_OK;
+}
+
+/* After the recount, which names the heads. */
+static void check_heads(struct check *check) {
+    if (check->audit != NULL) {
+        audit_check_heads(check->audit, on_audit_finding, check);
+    } else if (check->audit_heads > 0 && !check->has_control) {
+        on_audit_finding(check, "which holds the audit log that the journal names, is missing");
+    }
 }
 
 /* ---- output ---- */
@@ -339,6 +378,8 @@ static void print_result(const struct check *check) {
            (unsigned long long)totals->dead, (unsigned long long)totals->discarded,
            (unsigned long long)result->totals_compared,
            (unsigned long long)result->checkpoints_compared);
+    printf("%llu rows of the audit log, compared with %llu heads in the journal\n",
+           (unsigned long long)check->audit_rows, (unsigned long long)check->audit_heads);
     printf("%s\n", check->findings == 0 && !check->has_gap ? "sound" : "not sound");
 }
 
@@ -364,6 +405,8 @@ static int print_json(const struct check *check) {
     json_out_member_u64(&out, "totals_compared", result->totals_compared);
     json_out_member_u64(&out, "checkpoints_compared", result->checkpoints_compared);
     json_out_member_u64(&out, "not_compared", result->not_compared);
+    json_out_member_u64(&out, "audit_rows", check->audit_rows);
+    json_out_member_u64(&out, "audit_heads_compared", check->audit_heads);
     json_out_member_object(&out, "deliveries");
     json_out_member_u64(&out, "created", result->totals.created);
     json_out_member_u64(&out, "pending", result->totals.pending);
@@ -393,6 +436,7 @@ static int run(struct check *check) {
     if (code == CLI_OK && check->is_there[FOLDER_JOURNAL]) {
         code = open_stores(check);
         code = code == CLI_OK ? recount(check) : code;
+        check_heads(check);
     }
     if (code != CLI_OK) {
         return code;
@@ -426,6 +470,7 @@ int cli_check(int argc, char **argv) {
     check->told = os_mono_now();
     mr_buf_init(&check->list, OUTPUT_MAX);
     int code = run(check);
+    audit_check_close(check->audit);
     archive_close(check->archive);
     journal_close(check->journal);
     if (check->lock.handle >= 0) {

@@ -22,7 +22,7 @@ enum cli_exit {
 /* X(symbol, name, usage, summary) in the order of help. */
 #define CLI_COMMANDS(X)                                                                            \
     X(serve, "serve", "serve --data DIR [--config FILE] [--KEY VALUE …]",                          \
-      "Run the server on a data folder made by init")                                              \
+      "Run the server on a data folder, made by init or by the first start")                       \
     X(init, "init", "init --data DIR --owner EMAIL [--json]",                                      \
       "Make a data folder: root account, owner, an API client with every right")                   \
     X(publish, "publish", "publish [FILE|-]",                                                      \
@@ -52,6 +52,11 @@ enum cli_exit {
       "secrets list | create FILE | update ID FILE | activate ID | "                               \
       "import --data DIR --name NAME FILE",                                                        \
       "Manage webhook secrets (import works on a folder that is not served)")                      \
+    X(users, "users",                                                                              \
+      "users list | get ID | invite EMAIL --role ROLE [--name NAME] [--products A,B] | "           \
+      "invite-again ID | update ID FILE | delete ID | reset-link ID | "                            \
+      "set-password --data DIR --email EMAIL --password-file FILE [--account ID]",                 \
+      "Invite and manage users (set-password works on a folder that is not served)")               \
     X(sign, "sign", "sign --secret-file FILE --method M --url URL BODYFILE",                       \
       "Print the kore-signature of a request")                                                     \
     X(verify, "verify", "verify --secret-file FILE --method M --url URL --signature HEX BODYFILE", \
@@ -69,15 +74,21 @@ enum cli_exit {
       "Tell whether destinations may reach a URL: exit 0 allowed, 1 refused")                      \
     X(check, "check", "check --data DIR [--json]",                                                 \
       "Verify every checksum and recount what is owed: exit 0 sound, 1 findings, 2 unreadable")    \
+    X(audit, "audit",                                                                              \
+      "audit list [--actor ID] [--action A] [--object ID] [--from T] [--to T] [--before N] "       \
+      "[--account ID] [--json] | export [--account ID] [--all] | verify FILE",                     \
+      "Read and export the audit log; verify an exported file: exit 0 sound, 1 not")               \
     X(config, "config", "config [--config FILE] [--KEY VALUE …]",                                  \
       "Print the settings in force, or what is wrong with them")                                   \
-    X(reference, "reference", "reference settings|errors|metrics|commands|api",                    \
-      "Print a reference table in Markdown")                                                       \
+    X(reference, "reference", "reference settings|errors|metrics|commands|api [--json]",           \
+      "Print a reference table in Markdown; --json: the routes, for programs")                     \
     X(version, "version", "version", "Print the version")
 
 #define CLI_DECLARE(symbol, name, usage, summary) int cli_##symbol(int argc, char **argv);
 CLI_COMMANDS(CLI_DECLARE)
 #undef CLI_DECLARE
+/* The form of `users` that works on a folder. */
+int cli_users_set_password(int argc, char **argv);
 /* The forms of `schema` that call the API: all but check. */
 int cli_schema_catalogue(int argc, char **argv);
 

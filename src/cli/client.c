@@ -2,7 +2,7 @@
 #include "cli/client.h"
 
 #include "cli/cli.h"
-#include "cli/libcurl.h"
+#include "net/libcurl.h"
 
 #include "base/mem.h"
 #include "json/tape.h"

@@ -8,6 +8,7 @@
 #include "crypto/hash.h"
 #include "crypto/secret.h"
 #include "json/tape.h"
+#include "json/write.h"
 #include "net/guard.h"
 #include "net/names.h"
 #include "net/url.h"
@@ -267,21 +268,51 @@ static mr_err commands_reference(mr_buf *out) {
     return MR_OK;
 }
 
-static mr_err api_reference(mr_buf *out) {
-    static const char *const accesses[] = {[AUTH_NO_ACCESS] = "",
+static const char *const access_names[] = {[AUTH_NO_ACCESS] = "",
                                            [AUTH_READ] = "Read",
                                            [AUTH_WRITE] = "Write",
                                            [AUTH_MODIFY] = "Modify",
                                            [AUTH_DELETE] = "Delete"};
+
+static mr_err api_reference(mr_buf *out) {
     MR_TRY(mr_buf_printf(out, "| method | path | scope | access |\n|---|---|---|---|\n"));
     for (int i = 0; i < AUTH_ROUTE_COUNT; i++) {
         const struct auth_route_info *info = auth_route_info((enum auth_route)i);
         mr_str scope =
             info->resource == AUTH_RES_NONE ? MR_STR("none") : auth_resource_name(info->resource);
         MR_TRY(mr_buf_printf(out, "| %.*s | `%.*s` | %.*s | %s |\n", MR_FMT(info->method),
-                             MR_FMT(info->path), MR_FMT(scope), accesses[info->access]));
+                             MR_FMT(info->path), MR_FMT(scope), access_names[info->access]));
     }
     return MR_OK;
+}
+
+static void write_route(json_out *out, const struct auth_route_info *info) {
+    static const char *const errors[] = {[AUTH_ERRORS_PLAIN] = "plain",
+                                         [AUTH_ERRORS_CLIENTS] = "clients",
+                                         [AUTH_ERRORS_SECRETS] = "secrets",
+                                         [AUTH_ERRORS_TOKEN] = "token"};
+    bool asks = info->resource != AUTH_RES_NONE;
+    json_out_object(out);
+    json_out_member_str(out, "route", info->symbol);
+    json_out_member_str(out, "method", info->method);
+    json_out_member_str(out, "path", info->path);
+    json_out_member_str(out, "scope", asks ? auth_resource_name(info->resource) : MR_STR_NONE);
+    json_out_member_str(out, "access", asks ? mr_str_c(access_names[info->access]) : MR_STR_NONE);
+    json_out_member_c(out, "errors", errors[info->errors]);
+    json_out_end(out);
+}
+
+/* The same for programs: an array of routes. */
+static mr_err api_reference_json(mr_buf *out) {
+    json_out writer;
+    json_out_init(&writer, out);
+    json_out_array(&writer);
+    for (int i = 0; i < AUTH_ROUTE_COUNT; i++) {
+        write_route(&writer, auth_route_info((enum auth_route)i));
+    }
+    json_out_end(&writer);
+    MR_TRY(json_out_finish(&writer));
+    return mr_buf_byte(out, '\n');
 }
 
 int cli_reference(int argc, char **argv) {
@@ -293,13 +324,14 @@ int cli_reference(int argc, char **argv) {
                   {"metrics", metrics_reference},
                   {"commands", commands_reference},
                   {"api", api_reference}};
-    for (size_t i = 0; argc == 1 && i < sizeof tables / sizeof tables[0]; i++) {
+    bool is_json = argc == 2 && strcmp(argv[0], "api") == 0 && strcmp(argv[1], "--json") == 0;
+    for (size_t i = 0; (argc == 1 || is_json) && i < sizeof tables / sizeof tables[0]; i++) {
         if (strcmp(argv[0], tables[i].name) != 0) {
             continue;
         }
         mr_buf out;
         mr_buf_init(&out, REFERENCE_MAX);
-        mr_err err = tables[i].write(&out);
+        mr_err err = is_json ? api_reference_json(&out) : tables[i].write(&out);
         if (mr_is_ok(err)) {
             cli_print(mr_buf_view(&out));
         }

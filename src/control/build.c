@@ -54,9 +54,13 @@ mr_err change_end(struct control *control, mr_err err, struct refusal *ret_refus
         err = store_commit(&control->store);
         if (mr_is_ok(err) && control->store.depth == 0) {
             control->committed = control->pending.len;
+            audit_committed(control);
         }
     } else {
         store_rollback(&control->store);
+    }
+    if (mr_is_err(err)) {
+        audit_rolled_back(control);
     }
     if (control->store.depth == 0) {
         control->pending.len = control->committed;
@@ -202,8 +206,8 @@ static mr_err read_account(struct control *control, uint32_t number,
                            struct model_account **ret_account) {
     struct query query =
         query_begin(&control->store, "SELECT id, coalesce(parent, 0), friendly_name, validate,"
-                                     " unknown_types, events_per_second, status FROM accounts"
-                                     " WHERE number = ?1");
+                                     " unknown_types, events_per_second, second_factor"
+                                     " FROM accounts WHERE number = ?1");
     query_i64(&query, number);
     struct model_account *account = NULL;
     bool found = query_row(&query);
@@ -217,6 +221,7 @@ static mr_err read_account(struct control *control, uint32_t number,
         account->events_per_second = query_col_is_null(&query, 5)
                                          ? control->options.account_events_per_second
                                          : (uint32_t)query_col_i64(&query, 5);
+        account->needs_second_factor = query_col_i64(&query, 6) != 0;
     }
     mr_err err = query_end(&query);
     if (mr_is_ok(err) && found && account == NULL) {
@@ -259,6 +264,10 @@ static mr_err load_object(struct control *control, enum model_kind kind, uint32_
         return rule_load(control, number, ret_object);
     case MODEL_CLIENT:
         return client_load(control, number, ret_object);
+    case MODEL_USER:
+        return user_load(control, number, ret_object);
+    case MODEL_SESSION:
+        return session_load(control, number, ret_object);
     case MODEL_ACCOUNT:
     case MODEL_CATALOGUE:
     case MODEL_KIND_COUNT:
@@ -392,6 +401,12 @@ mr_err snapshot_load(struct control *control) {
     err = change_mark(control, MODEL_CATALOGUE, 0);
     if (mr_is_ok(err)) {
         err = mark_all(control, "SELECT number FROM clients", MODEL_CLIENT);
+    }
+    if (mr_is_ok(err)) {
+        err = mark_all(control, "SELECT number FROM users", MODEL_USER);
+    }
+    if (mr_is_ok(err)) {
+        err = mark_all(control, "SELECT number FROM sessions", MODEL_SESSION);
     }
     if (mr_is_ok(err)) {
         err = mark_all(control, "SELECT number FROM destinations WHERE deleted_ms IS NULL",

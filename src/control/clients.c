@@ -167,6 +167,10 @@ static mr_err create_inner(struct control *control, uint32_t account,
     MR_TRY(insert_client(control, account, spec, mr_str_c(id), secret, number));
     MR_TRY(change_mark(control, MODEL_CLIENT, number));
     MR_TRY(find_view(control, account, mr_str_c(id), arena, ret_view, ret_refusal));
+    MR_TRY(audit_add(control, &(struct audit_entry){.account = account,
+                                                    .action = "client.create",
+                                                    .object = ret_view->client_id,
+                                                    .detail = MR_STR(AUDIT_SECRET_SHOWN)}));
     *ret_secret = secret;
     return MR_OK;
 }
@@ -229,8 +233,8 @@ mr_err clients_list(struct control *control, uint32_t account, struct control_pa
 }
 
 /* sql changes a client named by ?1 (id) and ?2 (account), and returns its number. */
-static mr_err change_client(struct control *control, uint32_t account, mr_str id, const char *sql,
-                            struct refusal *ret_refusal) {
+static mr_err change_client(struct control *control, uint32_t account, mr_str id,
+                            const char *action, const char *sql, struct refusal *ret_refusal) {
     MR_TRY(change_begin(control, ret_refusal));
     struct query query = query_begin(&control->store, sql);
     query_text(&query, id);
@@ -245,6 +249,10 @@ static mr_err change_client(struct control *control, uint32_t account, mr_str id
                                    "There is no such API client in this account.")
                           : change_mark(control, MODEL_CLIENT, number);
     }
+    if (mr_is_ok(err)) {
+        err = audit_add(control,
+                        &(struct audit_entry){.account = account, .action = action, .object = id});
+    }
     return change_end(control, err, ret_refusal);
 }
 
@@ -255,12 +263,13 @@ mr_err clients_set_enabled(struct control *control, uint32_t account, mr_str cli
                                  : "UPDATE clients SET enabled = 0, generation = generation + 1,"
                                    " version = version + 1 WHERE id = ?1 AND account = ?2"
                                    " RETURNING number";
-    return change_client(control, account, client_id, sql, ret_refusal);
+    return change_client(control, account, client_id,
+                         is_enabled ? "client.enable" : "client.disable", sql, ret_refusal);
 }
 
 mr_err clients_revoke_tokens(struct control *control, uint32_t account, mr_str client_id,
                              struct refusal *ret_refusal) {
-    return change_client(control, account, client_id,
+    return change_client(control, account, client_id, "client.revoke-tokens",
                          "UPDATE clients SET generation = generation + 1, version = version + 1"
                          " WHERE id = ?1 AND account = ?2 RETURNING number",
                          ret_refusal);
@@ -427,7 +436,8 @@ static mr_err insert_key(struct control *control, mr_str kid, mr_str public_der,
         err = query_run(&query);
     }
     mr_buf_done(&box);
-    return err;
+    MR_TRY(err);
+    return audit_add(control, &(struct audit_entry){.action = "signing-key.create", .object = kid});
 }
 
 mr_err signing_key_make(struct control *control, mr_wall now) {

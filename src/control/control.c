@@ -12,8 +12,13 @@
  * a message that says so, and not at the first signature that a customer's receiver refuses. */
 #include "control/control.h"
 
+#include "auth/slow.h"
 #include "base/mem.h"
 #include "control/clients.h"
+#include "control/people/links.h"
+#include "control/people/sessions.h"
+#include "control/people/signin.h"
+#include "control/people/users.h"
 #include "control/private.h"
 #include "crypto/master.h"
 #include "os/clock.h"
@@ -77,6 +82,12 @@ static mr_err control_alloc(const struct control_options *options, struct contro
         return MR_ERR(MR_E_NOMEM);
     }
     control->options = *options;
+    if (control->options.session_idle_ms == 0) {
+        control->options.session_idle_ms = SESSION_IDLE_MS_DEFAULT;
+    }
+    if (control->options.session_max_days == 0) {
+        control->options.session_max_days = SESSION_MAX_DAYS_DEFAULT;
+    }
     control->lock_handle = OS_FILE_NONE.handle;
     jobs_init(control);
     mr_err err = crypto_hasher_new(&control->hasher);
@@ -340,6 +351,8 @@ void control_close(struct control *control) {
     MR_ASSERT(!control->is_started && control->publications == NULL);
     snapshot_unref(control->snapshot);
     filter_pool_done(&control->filters);
+    signin_free(control->signin);
+    slow_door_free(control->reset_door);
     auth_keyring_unref(control->keyring);
     auth_signer_free(control->signer);
     mr_secret_unref(&control->pepper);
@@ -356,22 +369,6 @@ void control_close(struct control *control) {
 }
 
 /* ---- init ---- */
-
-/* One @, something on both sides, printable ASCII without spaces; the rest is the mail's to find
- * out. */
-static bool email_is_plausible(mr_str email) {
-    size_t at = mr_str_find_byte(email, '@', 0);
-    if (email.len > 254 || at == SIZE_MAX || at == 0 || at + 1 >= email.len ||
-        mr_str_find_byte(email, '@', at + 1) != SIZE_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < email.len; i++) {
-        if (email.ptr[i] <= ' ' || email.ptr[i] >= 0x7f) {
-            return false;
-        }
-    }
-    return true;
-}
 
 static mr_err put_installation(struct control *control, mr_wall now) {
     uint8_t key[CONTROL_KEY_BYTES];
@@ -398,12 +395,28 @@ static mr_err put_installation(struct control *control, mr_wall now) {
     return err;
 }
 
+static mr_err put_owner(struct control *control, mr_str owner) {
+    const struct user_spec spec = {
+        .email = owner, .name = MR_STR(""), .role = AUTH_ROLE_OWNER, .products = MR_STR_NONE};
+    uint32_t user = 0;
+    struct refusal refusal;
+    return users_insert(control, control->root_account, &spec, USER_ACTIVE, &user, &refusal);
+}
+
+/* Nobody knows the token of this first link: whoever shows one makes it anew. */
+static mr_err put_setup_link(struct control *control, mr_wall now) {
+    char token[LINK_TOKEN_SIZE];
+    int64_t expires_ms = 0;
+    mr_err err = links_make(control, LINK_SETUP, control->root_account, 0, MR_STR_NONE, now, token,
+                            &expires_ms);
+    crypto_wipe(token, sizeof token);
+    return err;
+}
+
 static mr_err put_root(struct control *control, mr_str owner, mr_wall now,
                        struct control_init_result *result) {
     uint32_t number = 0;
-    uint32_t user = 0;
     MR_TRY(number_take(control, "account", &number));
-    MR_TRY(number_take(control, "user", &user));
     crypto_id_make(MR_STR("acct_"), now, result->account_id);
     struct query query = query_begin(
         &control->store,
@@ -412,22 +425,13 @@ static mr_err put_root(struct control *control, mr_str owner, mr_wall now,
         " VALUES(?1, ?2, NULL, 'Root', ?3, 'ACTIVE', 0, 0, NULL, 1, ?4, ?4)");
     query_i64(&query, number);
     query_text(&query, mr_str_c(result->account_id));
-    query_text(&query, owner);
-    query_i64(&query, mr_wall_ms(now));
-    MR_TRY(query_run(&query));
-    char user_id[CRYPTO_ID_SIZE];
-    crypto_id_make(MR_STR("user_"), now, user_id);
-    query = query_begin(&control->store,
-                        "INSERT INTO users(number, id, account, email, role, status, created_ms)"
-                        " VALUES(?1, ?2, ?3, ?4, 'owner', 'ACTIVE', ?5)");
-    query_i64(&query, user);
-    query_text(&query, mr_str_c(user_id));
-    query_i64(&query, number);
-    query_text(&query, owner);
+    query_text(&query, mr_str_is_absent(owner) ? MR_STR("") : owner);
     query_i64(&query, mr_wall_ms(now));
     MR_TRY(query_run(&query));
     control->root_account = number;
-    return MR_OK;
+    return audit_add(control, &(struct audit_entry){.account = number,
+                                                    .action = "account.create",
+                                                    .object = mr_str_c(result->account_id)});
 }
 
 static mr_err put_client(struct control *control, struct control_init_result *result,
@@ -484,6 +488,9 @@ static mr_err init_steps(struct control *control, mr_str owner, struct control_i
         err = put_root(control, owner, now, result);
     }
     if (mr_is_ok(err)) {
+        err = mr_str_is_absent(owner) ? put_setup_link(control, now) : put_owner(control, owner);
+    }
+    if (mr_is_ok(err) && !mr_str_is_absent(owner)) {
         err = put_client(control, result, ret_refusal);
     }
     if (mr_is_ok(err)) {
@@ -498,18 +505,14 @@ static mr_err init_steps(struct control *control, mr_str owner, struct control_i
     return files->sync_dir(files->ctx, control->options.dir);
 }
 
-mr_err control_init(const struct control_options *options, mr_str owner_email,
-                    struct control_init_result *ret_result, struct refusal *ret_refusal) {
-    if (!email_is_plausible(owner_email)) {
-        return refuse(ret_refusal, REFUSAL_MALFORMED,
-                      "The owner must be an e-mail address, like ops@example.com.");
-    }
+static mr_err init(const struct control_options *options, mr_str owner,
+                   struct control_init_result *ret_result, struct refusal *ret_refusal) {
     struct control *control = NULL;
     struct control_init_result result;
     memset(&result, 0, sizeof result);
     mr_err err = control_alloc(options, &control);
     if (mr_is_ok(err)) {
-        err = init_steps(control, owner_email, &result, ret_refusal);
+        err = init_steps(control, owner, &result, ret_refusal);
     }
     control_close(control);
     if (mr_is_ok(err)) {
@@ -519,6 +522,20 @@ mr_err control_init(const struct control_options *options, mr_str owner_email,
     }
     crypto_wipe(&result, sizeof result);
     return err;
+}
+
+mr_err control_init(const struct control_options *options, mr_str owner_email,
+                    struct control_init_result *ret_result, struct refusal *ret_refusal) {
+    if (!user_email_is_plausible(owner_email)) {
+        return refuse(ret_refusal, REFUSAL_MALFORMED,
+                      "The owner must be an e-mail address, like ops@example.com.");
+    }
+    return init(options, owner_email, ret_result, ret_refusal);
+}
+
+mr_err control_init_unowned(const struct control_options *options, struct refusal *ret_refusal) {
+    struct control_init_result result; /* without a client it holds no secret */
+    return init(options, MR_STR_NONE, &result, ret_refusal);
 }
 
 /* ---- small things ---- */

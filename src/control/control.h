@@ -42,10 +42,17 @@ struct control_options {
     mr_str event_type_prefix; /* of the shipped event types; absent: the default */
     uint32_t
         account_events_per_second; /* default of accounts without a limit of their own; 0: none */
-    const struct mr_log *log;      /* may be NULL */
-    mr_metrics *metrics;           /* slots of the control thread; may be NULL */
-    struct secret_slab *slab;      /* must outlive the store and every snapshot of it */
-    uint32_t page_count_max;       /* of the database, for tests of a full disk; 0: SQLite's */
+    int64_t session_idle_ms;       /* a session ends when not used for so long; 0: 12 hours */
+    int64_t session_max_days;      /* and so long after sign-in; 0: 30 */
+    /* Tells the sender of mail that one was queued: called on the control thread, also where the
+     * transaction is rolled back after it. NULL: no SMTP server is configured. */
+    void (*mail_wanted)(void *ctx);
+    void *mail_ctx;
+    const char *setup_file;   /* taken away once the installation is set up; may be NULL */
+    const struct mr_log *log; /* may be NULL */
+    mr_metrics *metrics;      /* slots of the control thread; may be NULL */
+    struct secret_slab *slab; /* must outlive the store and every snapshot of it */
+    uint32_t page_count_max;  /* of the database, for tests of a full disk; 0: SQLite's */
 };
 
 /* What init leaves behind; the secret is shown this once. Texts are NUL-terminated. */
@@ -62,6 +69,10 @@ struct control_init_result {
  * On error ret_refusal->message says what and what to do. Blocks. */
 mr_err control_init(const struct control_options *options, mr_str owner_email,
                     struct control_init_result *ret_result, struct refusal *ret_refusal);
+
+/* The same for a first start: without owner and client, waiting for the set-up link
+ * (people/links.h: links_setup_waits). */
+mr_err control_init_unowned(const struct control_options *options, struct refusal *ret_refusal);
 
 /* Opens the store, checks the canary of the master key, brings an older format up to date and
  * builds the first snapshot. options are copied; what they point to must live as long as control.

@@ -58,7 +58,8 @@ static mr_err store_new(struct control *control, uint32_t account,
     mr_buf_done(&box);
     MR_TRY(err);
     MR_TRY(change_mark(control, MODEL_DESTINATION, number));
-    return destination_find(control, account, mr_str_c(id), arena, ret_view, ret_refusal);
+    MR_TRY(destination_find(control, account, mr_str_c(id), arena, ret_view, ret_refusal));
+    return destination_tell(control, account, "destination.create", NULL, ret_view);
 }
 
 static mr_err create_inner(struct control *control, uint32_t account, mr_str body, mr_arena *arena,
@@ -161,6 +162,9 @@ mr_err destinations_patch(struct control *control, uint32_t account, mr_str id, 
     if (mr_is_ok(err)) {
         err = destination_find(control, account, id, arena, ret_view, ret_refusal);
     }
+    if (mr_is_ok(err)) {
+        err = destination_tell(control, account, "destination.change", &before, ret_view);
+    }
     err = change_end(control, err, ret_refusal);
     if (mr_is_ok(err) && ret_before != NULL) {
         *ret_before = before.status;
@@ -208,6 +212,7 @@ static mr_err delete_inner(struct control *control, uint32_t account, mr_str id,
     query_i64(&query, mr_wall_ms(os_wall_now()));
     query_i64(&query, view.number);
     MR_TRY(query_run(&query));
+    MR_TRY(destination_tell(control, account, "destination.delete", &view, NULL));
     *ret_number = view.number;
     return change_mark(control, MODEL_DESTINATION, view.number);
 }

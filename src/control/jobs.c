@@ -235,9 +235,11 @@ void control_subscribe(struct control *control, struct control_subscriber *subsc
 /* ---- the actor and its thread ---- */
 
 static mr_mono handle(struct control *control, struct mail *list, mr_mono now) {
+    bool is_ending = atomic_load_explicit(&control->is_stopping, memory_order_acquire);
     mailbox_run(list);
     publish(control, now);
-    return control->retry_at;
+    mr_mono next = audit_journal_step(control, now, is_ending);
+    return mr_mono_min(next, control->retry_at);
 }
 
 mr_mono control_step(struct control *control, mr_mono now) {
@@ -251,12 +253,12 @@ struct mailbox *control_mailbox(struct control *control) {
 static bool is_at_end(const struct control *control) {
     return atomic_load_explicit(&control->is_stopping, memory_order_acquire) &&
            control->waiting_first == NULL && control->publications == NULL &&
-           control->committed == 0;
+           control->committed == 0 && !audit_journal_is_busy(control);
 }
 
 static void thread_main(void *arg) {
     struct control *control = arg;
-    mr_mono deadline = MR_MONO_NEVER;
+    mr_mono deadline = audit_journal_step(control, os_mono_now(), false);
     while (!is_at_end(control)) {
         struct mail *list = mailbox_wait(&control->mailbox, deadline);
         deadline = handle(control, list, os_mono_now());

@@ -10,6 +10,8 @@
 #include "crypto/hash.h"
 #include "crypto/ids.h"
 #include "crypto/seal.h"
+#include "journal/unit.h"
+#include "ledger/record.h"
 #include "os/thread.h"
 
 #define CONTROL_PATH_MAX  4096
@@ -23,6 +25,24 @@ struct changes {
 };
 
 struct publication;
+struct signin;    /* people/signin.h */
+struct slow_door; /* auth/slow.h */
+
+/* The end of the audit log, and its way into the journal. */
+struct audit_tail {
+    struct record_audit last; /* of the open transaction, or of the last one */
+    bool is_known;            /* last is read; a rollback forgets it */
+    struct record_audit committed;
+    /* audit/head.c */
+    struct audit_journal journal;  /* post NULL: none */
+    struct record_audit journaled; /* durable there, or on its way */
+    mr_mono next_at;               /* not before */
+    bool is_posted;
+    bool is_given_up; /* the journal takes nothing more */
+    struct journal_unit unit;
+    struct journal_slot slot;
+    uint8_t body[RECORD_AUDIT_BYTES];
+};
 
 struct control {
     struct control_options options; /* pointers of the caller's, but for issuer and audience */
@@ -43,7 +63,10 @@ struct control {
     struct changes pending;    /* the tail of the open transaction included */
     size_t committed;          /* of pending: what a commit has made so */
     struct filter_pool filters;
-    struct control_actor actor; /* of the job that runs; the program itself between jobs */
+    struct signin *signin;        /* NULL until somebody signs in */
+    struct slow_door *reset_door; /* NULL until a password reset is asked for */
+    struct control_actor actor;   /* of the job that runs; the program itself between jobs */
+    struct audit_tail audit;
 
     /* jobs.c */
     struct mailbox mailbox; /* any thread */
@@ -84,6 +107,24 @@ mr_err snapshot_refresh(struct control *control, struct changes *ret_changes);
 /* All objects, from nothing. */
 mr_err snapshot_load(struct control *control);
 
+/* ---- the audit log: audit/audit.c, audit/head.c ---- */
+/* The newest row, the open transaction's included; number 0: none. */
+mr_err audit_last(struct control *control, struct record_audit *ret_head);
+/* Around transactions: what was added is on disk; something was rolled back. */
+static inline void audit_committed(struct control *control) {
+    if (control->audit.is_known) {
+        control->audit.committed = control->audit.last;
+    }
+}
+static inline void audit_rolled_back(struct control *control) {
+    control->audit.is_known = false;
+}
+/* Hands the newest head to the journal where it is time. Returns when to ask again at the latest.
+ */
+mr_mono audit_journal_step(struct control *control, mr_mono now, bool is_ending);
+/* Something is on its way, or should go yet. */
+bool audit_journal_is_busy(const struct control *control);
+
 /* ---- sealing: control.c ---- */
 mr_err control_seal(struct control *control, const char *table, mr_str row, const char *column,
                     mr_str plain, mr_buf *out);
@@ -91,11 +132,13 @@ mr_err control_seal(struct control *control, const char *table, mr_str row, cons
 mr_err control_unseal(struct control *control, const char *table, mr_str row, const char *column,
                       mr_str box, mr_secret *ret_value);
 
-/* ---- rows as objects of the snapshot: destinations/object.c, rules.c ---- */
+/* ---- rows as objects of the snapshot: destinations/object.c, rules.c, people/ ---- */
 /* NULL in *ret_object where the row is gone or a tombstone. */
 mr_err destination_load(struct control *control, uint32_t number, struct model_object **ret_object);
 mr_err rule_load(struct control *control, uint32_t number, struct model_object **ret_object);
 mr_err client_load(struct control *control, uint32_t number, struct model_object **ret_object);
+mr_err user_load(struct control *control, uint32_t number, struct model_object **ret_object);
+mr_err session_load(struct control *control, uint32_t number, struct model_object **ret_object);
 
 /* ---- the event catalogue: catalogue/load.c ---- */
 /* The whole catalogue from what is shipped and the rows; what base (may be NULL) has compiled is

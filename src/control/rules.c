@@ -363,6 +363,19 @@ static mr_err store_draft(struct control *control, const char *sql, uint32_t acc
     return change_mark(control, MODEL_ACCOUNT, account);
 }
 
+/* A row of the audit log: before NULL for a new rule, after NULL for a deleted one. */
+static mr_err tell(struct control *control, uint32_t account, const char *action,
+                   const struct rule_view *before, const struct rule_view *after) {
+    struct audit_change change;
+    audit_change_begin(&change);
+    mr_err err = before == NULL ? MR_OK : rule_write_json(before, &change.before);
+    if (mr_is_ok(err) && after != NULL) {
+        err = rule_write_json(after, &change.after);
+    }
+    return audit_change_end(control, &change, err, account, action,
+                            after != NULL ? after->id : before->id);
+}
+
 static mr_err create_inner(struct control *control, uint32_t account, mr_str body, mr_arena *arena,
                            struct rule_view *ret_view, struct refusal *ret_refusal) {
     json_tape tape;
@@ -387,7 +400,8 @@ static mr_err create_inner(struct control *control, uint32_t account, mr_str bod
                        " account)"
                        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?8, ?9, ?10, ?11, ?12)",
                        account, number, mr_str_c(id), &draft));
-    return find_view(control, account, mr_str_c(id), arena, ret_view, ret_refusal);
+    MR_TRY(find_view(control, account, mr_str_c(id), arena, ret_view, ret_refusal));
+    return tell(control, account, "rule.create", NULL, ret_view);
 }
 
 mr_err rules_create(struct control *control, uint32_t account, mr_str body, mr_arena *arena,
@@ -539,7 +553,8 @@ static mr_err patch_inner(struct control *control, uint32_t account, mr_str id, 
     json_tape_done(&tape);
     mr_buf_done(&document);
     MR_TRY(err);
-    return find_view(control, account, id, arena, ret_view, ret_refusal);
+    MR_TRY(find_view(control, account, id, arena, ret_view, ret_refusal));
+    return tell(control, account, "rule.change", &before, ret_view);
 }
 
 mr_err rules_patch(struct control *control, uint32_t account, mr_str id, mr_str body,
@@ -565,6 +580,7 @@ static mr_err delete_inner(struct control *control, uint32_t account, mr_str id,
     query_i64(&query, mr_wall_ms(os_wall_now()));
     query_i64(&query, view.number);
     MR_TRY(query_run(&query));
+    MR_TRY(tell(control, account, "rule.delete", &view, NULL));
     MR_TRY(change_mark(control, MODEL_RULE, view.number));
     return change_mark(control, MODEL_ACCOUNT, account);
 }

@@ -97,8 +97,24 @@ static mr_err insert_secret(struct control *control, uint32_t account, mr_str id
     return err;
 }
 
+/* A row of the audit log; before NULL for a new secret. */
+static mr_err tell(struct control *control, uint32_t account, const char *action,
+                   const struct secret_view *before, const struct secret_view *after,
+                   const char *note) {
+    struct audit_change change;
+    audit_change_begin(&change);
+    change.note = note;
+    mr_err err = before == NULL ? MR_OK : secret_write_json(before, &change.before);
+    if (mr_is_ok(err)) {
+        err = secret_write_json(after, &change.after);
+    }
+    return audit_change_end(control, &change, err, account, action, after->id);
+}
+
+/* note: of the audit log's row. */
 static mr_err put_secret(struct control *control, uint32_t account, mr_str name, mr_str value,
-                         mr_arena *arena, struct secret_view *view, struct refusal *ret_refusal) {
+                         const char *note, mr_arena *arena, struct secret_view *view,
+                         struct refusal *ret_refusal) {
     bool is_later = false;
     char id[CRYPTO_ID_SIZE];
     MR_TRY(check_name(name, ret_refusal));
@@ -107,7 +123,8 @@ static mr_err put_secret(struct control *control, uint32_t account, mr_str name,
     MR_TRY(insert_secret(control, account, mr_str_c(id), name,
                          is_later ? SECRET_PENDING : SECRET_ACTIVE, value));
     MR_TRY(change_mark(control, MODEL_ACCOUNT, account));
-    return find_view(control, account, mr_str_c(id), arena, view, ret_refusal);
+    MR_TRY(find_view(control, account, mr_str_c(id), arena, view, ret_refusal));
+    return tell(control, account, "secret.create", NULL, view, note);
 }
 
 mr_err secrets_create(struct control *control, uint32_t account, mr_str name, mr_arena *arena,
@@ -124,7 +141,8 @@ mr_err secrets_create(struct control *control, uint32_t account, mr_str name, mr
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = change_end(control,
-                         put_secret(control, account, name, value, arena, ret_view, ret_refusal),
+                         put_secret(control, account, name, value, "\"secret_shown\":true", arena,
+                                    ret_view, ret_refusal),
                          ret_refusal);
     }
     if (mr_is_ok(err)) {
@@ -148,7 +166,7 @@ mr_err secrets_import(struct control *control, uint32_t account, mr_str name, mr
     }
     MR_TRY(change_begin(control, ret_refusal));
     return change_end(control,
-                      put_secret(control, account, name, value, arena, ret_view, ret_refusal),
+                      put_secret(control, account, name, value, NULL, arena, ret_view, ret_refusal),
                       ret_refusal);
 }
 
@@ -257,10 +275,14 @@ static mr_err patch_inner(struct control *control, uint32_t account, mr_str id, 
             MR_TRY(rename_secret(control, id, name));
         }
     }
-    if (wanted != (uint32_t)view->status) {
+    bool is_activated = wanted != (uint32_t)view->status;
+    if (is_activated) {
         MR_TRY(activate(control, account, id));
     }
-    return find_view(control, account, id, arena, view, ret_refusal);
+    const struct secret_view before = *view;
+    MR_TRY(find_view(control, account, id, arena, view, ret_refusal));
+    return tell(control, account, is_activated ? "secret.activate" : "secret.change", &before, view,
+                NULL);
 }
 
 mr_err secrets_patch(struct control *control, uint32_t account, mr_str id, mr_str name,

@@ -151,7 +151,7 @@ static const char schema_3[] =
     " CHECK(kind IN ('setup','invite','reset','portal')),"
     " account INTEGER REFERENCES accounts(number),"
     " user INTEGER REFERENCES users(number) ON DELETE CASCADE, created_ms INTEGER NOT NULL,"
-    " expires_ms INTEGER NOT NULL, made_by TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+    " expires_ms INTEGER NOT NULL, detail TEXT NOT NULL) STRICT, WITHOUT ROWID;" /* JSON */
     "CREATE INDEX links_of_user ON links(user);"
     "CREATE INDEX links_by_expiry ON links(expires_ms);"
     "CREATE TABLE mails("

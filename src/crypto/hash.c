@@ -12,6 +12,7 @@
 #include "crypto/secret.h"
 
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 #define SHA256_BLOCK 64
 
@@ -116,4 +117,11 @@ mr_err crypto_hmac_sha256(struct crypto_hasher *hasher, mr_str key, const mr_str
     crypto_wipe(block, sizeof block);
     crypto_wipe(inner, sizeof inner);
     return err;
+}
+
+mr_err crypto_hmac_sha1(mr_str key, mr_str message, uint8_t out[static CRYPTO_SHA1_BYTES]) {
+    unsigned int len = CRYPTO_SHA1_BYTES;
+    const unsigned char *made = HMAC(EVP_sha1(), key.ptr, (int)key.len,
+                                     (const unsigned char *)message.ptr, message.len, out, &len);
+    return made != NULL && len == CRYPTO_SHA1_BYTES ? MR_OK : MR_ERR(MR_E_FAILED);
 }

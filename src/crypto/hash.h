@@ -31,4 +31,9 @@ mr_err crypto_sha256(struct crypto_hasher *hasher, const mr_str *parts, size_t n
 mr_err crypto_hmac_sha256(struct crypto_hasher *hasher, mr_str key, const mr_str *parts, size_t n,
                           uint8_t out[static CRYPTO_SHA256_BYTES]);
 
+/* HMAC-SHA-1, for one-time codes alone (RFC 4226), where its weakness does not matter. One call,
+ * no hasher; any thread. MR_E_FAILED. */
+#define CRYPTO_SHA1_BYTES 20
+mr_err crypto_hmac_sha1(mr_str key, mr_str message, uint8_t out[static CRYPTO_SHA1_BYTES]);
+
 #endif

@@ -18,6 +18,7 @@
 
 #define WORKERS_MAX   64
 #define READERS_MAX   256 /* of one worker */
+#define ACCOUNT_MAX   64  /* of them one account's, so that none shuts out the others */
 #define LINE_SIZE_MAX 60000
 #define BEAT_MS       15000
 
@@ -35,6 +36,7 @@ struct reader {
     struct tail_filter filter;
     char *type;
     uint64_t missed;
+    bool is_ended; /* finished; its end is on the way */
 };
 
 struct tail {
@@ -70,6 +72,22 @@ void tail_hub_free(struct tail_hub *hub) {
     mr_free(hub);
 }
 
+static void end_stream(struct reader *reader) {
+    if (!reader->is_ended) {
+        reader->is_ended = true;
+        http_exchange_finish(reader->ex);
+    }
+}
+
+void tail_recheck(struct tail *tail) {
+    for (mr_list *at = tail->readers.next; at != &tail->readers; at = at->next) {
+        struct reader *reader = MR_CONTAINER(at, struct reader, node);
+        if (!reader->filter.may_read(reader->filter.ctx, &reader->filter.caller)) {
+            end_stream(reader);
+        }
+    }
+}
+
 static void send_piece(struct reader *reader, mr_str piece) {
     mr_err err = http_exchange_chunk(reader->ex, piece);
     if (mr_is_err(err)) {
@@ -79,9 +97,10 @@ static void send_piece(struct reader *reader, mr_str piece) {
 
 static void on_beat(struct loop_timer *timer) {
     struct tail *tail = MR_CONTAINER(timer, struct tail, beat);
+    tail_recheck(tail);
     for (mr_list *at = tail->readers.next; at != &tail->readers; at = at->next) {
         struct reader *reader = MR_CONTAINER(at, struct reader, node);
-        if (reader->missed == 0) {
+        if (reader->missed == 0 && !reader->is_ended) {
             mr_ignore(http_exchange_chunk(reader->ex, MR_STR(": still here\n\n")),
                       "a full stream needs no sign of life");
         }
@@ -121,8 +140,16 @@ bool tail_is_read(const struct tail *tail) {
     return atomic_load_explicit(&tail->hub->readers, memory_order_relaxed) > 0;
 }
 
+static size_t readers_of(const struct tail *tail, uint32_t account) {
+    size_t n = 0;
+    for (mr_list *at = tail->readers.next; at != &tail->readers; at = at->next) {
+        n += MR_CONTAINER(at, struct reader, node)->filter.account == account;
+    }
+    return n;
+}
+
 mr_err tail_open(struct tail *tail, struct http_exchange *ex, const struct tail_filter *filter) {
-    if (tail->n_readers >= READERS_MAX) {
+    if (tail->n_readers >= READERS_MAX || readers_of(tail, filter->account) >= ACCOUNT_MAX) {
         return MR_ERR(MR_E_LIMIT);
     }
     struct reader *reader = MR_NEW(struct reader);
@@ -188,7 +215,7 @@ void tail_on_end(struct tail *tail, struct http_exchange *ex) {
 
 void tail_on_drain(struct tail *tail, struct http_exchange *ex) {
     struct reader *reader = reader_of(tail, ex);
-    if (reader == NULL || reader->missed == 0) {
+    if (reader == NULL || reader->missed == 0 || reader->is_ended) {
         return;
     }
     /* Not in tail->line: publishing calls this while the line holds what others are to get. */
@@ -202,12 +229,12 @@ void tail_on_drain(struct tail *tail, struct http_exchange *ex) {
 
 void tail_close_all(struct tail *tail) {
     for (mr_list *at = tail->readers.next; at != &tail->readers; at = at->next) {
-        http_exchange_finish(MR_CONTAINER(at, struct reader, node)->ex);
+        end_stream(MR_CONTAINER(at, struct reader, node));
     }
 }
 
 static bool wants(const struct reader *reader, const struct tail_event *event) {
-    if (reader->filter.account != event->account) {
+    if (reader->filter.account != event->account || reader->is_ended) {
         return false;
     }
     if (reader->filter.type.len > 0 && !mr_str_is_absent(event->type) &&

@@ -27,18 +27,31 @@ void tail_free(struct tail *tail);
 /* Cheap: is anyone reading, anywhere? Ask before building an event's text. */
 bool tail_is_read(const struct tail *tail);
 
+/* Who reads: by a token, or by a session. */
+struct tail_caller {
+    bool is_user;
+    struct auth_claims claims;      /* of a client */
+    char session_id[MODEL_ID_SIZE]; /* of a user */
+};
 /* What a reader wants; slices live during the call. */
 struct tail_filter {
     uint32_t account;
     uint32_t destination; /* 0: all */
     mr_str type;          /* absent: all */
+    struct tail_caller caller;
+    /* Does the caller still have the right? Asked at each sign of life and in tail_recheck: where
+     * not, the stream ends. */
+    bool (*may_read)(void *ctx, const struct tail_caller *caller);
+    void *ctx;
 };
 /* Starts streaming to the exchange, which is the tail's from now on. MR_E_NOMEM, MR_E_LIMIT (too
- * many readers): nothing was done. */
+ * many readers, of all or of the account): nothing was done. */
 mr_err tail_open(struct tail *tail, struct http_exchange *ex, const struct tail_filter *filter);
 bool tail_owns(const struct tail *tail, const struct http_exchange *ex);
 void tail_on_end(struct tail *tail, struct http_exchange *ex);
 void tail_on_drain(struct tail *tail, struct http_exchange *ex);
+/* Ends the streams whose callers lost their right: rights have changed. */
+void tail_recheck(struct tail *tail);
 /* Ends all streams (the program stops). */
 void tail_close_all(struct tail *tail);
 

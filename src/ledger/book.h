@@ -211,6 +211,8 @@ mr_err book_saved_floor(const struct os_files *files, const char *dir, uint64_t 
 bool book_equal(const struct book *a, const struct book *b, mr_buf *why);
 /* Recounts everything and asserts the invariants. O(all). */
 void book_assert_valid(const struct book *book);
+/* The newest head of the audit log; number 0: none. */
+const struct record_audit *book_audit(const struct book *book);
 /* Deliveries that records named after they were over. */
 uint64_t book_late(const struct book *book);
 uint64_t book_memory_bytes(const struct book *book);

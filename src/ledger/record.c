@@ -34,8 +34,8 @@ _Static_assert(RECORD_EVENT_HEAD_BYTES == 56 + 8 * RECORD_MEMBERS, "the spans en
 _Static_assert(RECORD_TARGETS_MAX <= UINT16_MAX, "the count of targets fits");
 
 const char *record_type_name(uint8_t type) {
-    static const char *const names[] = {"none",    "event",  "outcome", "dead",  "add",
-                                        "discard", "erased", "totals",  "expire"};
+    static const char *const names[] = {"none",    "event",  "outcome", "dead",   "add",
+                                        "discard", "erased", "totals",  "expire", "audit"};
     return type >= 1 && type < sizeof names / sizeof names[0] ? names[type] : "unknown";
 }
 

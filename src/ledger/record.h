@@ -30,6 +30,7 @@ enum record_type {
     RECORD_ERASED = 6,  /* events whose content was erased */
     RECORD_TOTALS = 7,  /* counters as of a position: a base and a check for recounting */
     RECORD_EXPIRE = 8,  /* dead letters leave the list */
+    RECORD_AUDIT = 9,   /* the head of the audit log, which lies elsewhere */
 };
 /* "event", "outcome", …; "unknown". */
 const char *record_type_name(uint8_t type);
@@ -325,6 +326,20 @@ mr_err record_expire_encode(uint8_t cause, const struct record_letter_id *ids, u
 mr_err record_expire_decode(mr_str body, uint8_t *ret_cause, uint32_t *ret_n,
                             const uint8_t **ret_ids);
 struct record_letter_id record_expire_id_at(const uint8_t *ids, uint32_t i);
+
+/* --- AUDIT ------------------------------------------------------------------------------------ */
+
+/* The newest row of the audit log as of some moment: the log must hold a row of this number with
+ * this hash for ever after. */
+#define RECORD_AUDIT_HASH_BYTES 32U
+#define RECORD_AUDIT_BYTES      (16U + RECORD_AUDIT_HASH_BYTES)
+struct record_audit {
+    uint64_t number; /* from 1; 0: there is none, which is never written */
+    uint8_t hash[RECORD_AUDIT_HASH_BYTES];
+};
+mr_err record_audit_encode(const struct record_audit *audit, uint8_t *out, size_t size,
+                           size_t *ret_len);
+mr_err record_audit_decode(mr_str body, struct record_audit *ret_audit);
 
 /* --- TOTALS ----------------------------------------------------------------------------------- */
 

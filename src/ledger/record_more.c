@@ -1,5 +1,5 @@
-/* DEAD, ADD, DISCARD, ERASED, EXPIRE and TOTALS records. See record.h, and record.c for the rules
- * that all forms share. What is left out is zero.
+/* DEAD, ADD, DISCARD, ERASED, EXPIRE, AUDIT and TOTALS records. See record.h, and record.c for the
+ * rules that all forms share. What is left out is zero.
  *
  * DEAD, 40 bytes:    1 reason 2 flags 4 status u16 8 destination 12 origin 16 attempts 20 n u32
  *                    24 first_ms 32 last_ms; then n × {position u64, letter's id 16 bytes}
@@ -10,6 +10,7 @@
  *                    u32; types {length u16, characters}; positions
  * ERASED, 8 bytes:   4 n u32; positions
  * EXPIRE, 12 bytes:  1 cause 4 n u32; n ids
+ * AUDIT, 48 bytes:   8 number u64 16 hash
  * TOTALS, 24 bytes:  1 flags 4 n u32 8 as_of 16 journal_start; n × {destination u32, varints:
  *                    origin, created, pending, delivered, dead, discarded, skipped,
  *                    failed_attempts, n; positions} */
@@ -423,6 +424,34 @@ struct record_letter_id record_expire_id_at(const uint8_t *ids, uint32_t i) {
     struct record_letter_id id;
     memcpy(id.bytes, ids + (size_t)i * RECORD_LETTER_ID_BYTES, RECORD_LETTER_ID_BYTES);
     return id;
+}
+
+/* --- AUDIT --------------------------------------------------------------------------------------
+ */
+
+mr_err record_audit_encode(const struct record_audit *audit, uint8_t *out, size_t size,
+                           size_t *ret_len) {
+    if (audit->number == 0) {
+        return MR_ERR(MR_E_INVALID);
+    }
+    MR_TRY(begin(out, size, RECORD_AUDIT_BYTES, RECORD_AUDIT_BYTES));
+    mr_put_u64(out + 8, audit->number);
+    memcpy(out + 16, audit->hash, RECORD_AUDIT_HASH_BYTES);
+    *ret_len = RECORD_AUDIT_BYTES;
+    return MR_OK;
+}
+
+mr_err record_audit_decode(mr_str body, struct record_audit *ret_audit) {
+    static const char zeros[7];
+    MR_TRY(check(body, RECORD_AUDIT_BYTES));
+    struct record_audit audit = {.number = mr_get_u64(body.ptr + 8)};
+    if (body.len != RECORD_AUDIT_BYTES || memcmp(body.ptr + 1, zeros, sizeof zeros) != 0 ||
+        audit.number == 0) {
+        return MR_ERR(LEDGER_E_RECORD);
+    }
+    memcpy(audit.hash, body.ptr + 16, RECORD_AUDIT_HASH_BYTES);
+    *ret_audit = audit;
+    return MR_OK;
 }
 
 /* --- TOTALS -------------------------------------------------------------------------------------

@@ -68,10 +68,21 @@ static mr_err note(struct recount *recount, const struct journal_record *record)
     return MR_OK;
 }
 
+/* One that cannot be read is told by the second pass. */
+static void tell_audit(struct recount *recount, const struct journal_record *record) {
+    struct record_audit audit;
+    if (recount->options->on_audit != NULL && mr_is_ok(record_audit_decode(record->body, &audit))) {
+        recount->options->on_audit(recount->options->ctx, record->pos, &audit);
+    }
+}
+
 static mr_err first_record(struct recount *recount, const struct journal_record *record) {
     struct record_totals totals;
     mr_str entries;
     recount->result.records++;
+    if (record->type == RECORD_AUDIT) {
+        tell_audit(recount, record);
+    }
     if (record->type != RECORD_TOTALS) {
         return MR_OK;
     }
@@ -269,6 +280,10 @@ mr_err recount_run(const struct recount_options *options, struct recount_result 
     if (recount.book == NULL && options->checkpoint_dir != NULL) {
         err = load_checkpoint(&recount, &loaded);
         recount.book = loaded;
+    }
+    if (recount.book != NULL && options->on_audit != NULL &&
+        book_audit(recount.book)->number != 0) {
+        options->on_audit(options->ctx, book_position(recount.book), book_audit(recount.book));
     }
     if (mr_is_ok(err)) {
         err = run(&recount);

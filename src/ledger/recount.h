@@ -37,6 +37,9 @@ struct recount_options {
     const struct book *book;    /* NULL: none; else compared at its position in place of files */
     struct archive *archive;    /* NULL: none */
     void (*on_finding)(void *ctx, const struct recount_finding *finding);
+    /* Each head of the audit log that the journal, or the checkpoint (pos: of its book), names. May
+     * be NULL. */
+    void (*on_audit)(void *ctx, uint64_t pos, const struct record_audit *audit);
     /* Now and then: bytes of positions done, and in all. May be NULL. */
     void (*on_progress)(void *ctx, uint64_t done, uint64_t total);
     void *ctx;

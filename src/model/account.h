@@ -18,6 +18,9 @@ enum model_unknown_types {
     MODEL_UNKNOWN_REFUSE,
 };
 
+/* Levels of the tree of accounts, the root's included: bounds every walk up it. */
+#define MODEL_ACCOUNT_LEVELS_MAX 8
+
 struct model_account {
     struct model_object object;
     uint32_t parent; /* number; 0 for the root */
@@ -25,6 +28,7 @@ struct model_account {
     enum model_validate validate;
     enum model_unknown_types unknown_types;
     uint32_t events_per_second; /* 0: unlimited */
+    bool needs_second_factor;   /* of its users */
     mr_secret webhook_secret;   /* the active one; none: kore-signature has an empty value */
     char webhook_secret_id[MODEL_ID_SIZE];
     /* Index of the enabled rules of this account; NULL where it has none. Its rule numbers and

@@ -11,6 +11,7 @@
 #include "model/account.h"
 #include "model/destination.h"
 #include "model/rule.h"
+#include "model/user.h"
 #include "route/route.h"
 
 /* A piece of an object's memory, chained. */
@@ -70,6 +71,8 @@ void model_object_unref(struct model_object *object) {
         route_filter_unref(MR_CONTAINER(object, struct model_rule, object)->filter);
         break;
     case MODEL_CLIENT:
+    case MODEL_USER:
+    case MODEL_SESSION:
     case MODEL_CATALOGUE:
     case MODEL_KIND_COUNT:
         break;
@@ -135,4 +138,24 @@ struct model_rule *model_rule_new(uint32_t number, mr_str id, uint32_t account) 
         rule->sampling = 1;
     }
     return rule;
+}
+
+struct model_user *model_user_new(uint32_t number, mr_str id, uint32_t account) {
+    struct model_user *user = MR_NEW(struct model_user);
+    if (user != NULL) {
+        bool is_sound = object_init(&user->object, MODEL_USER, number, id);
+        MR_ASSERT(is_sound);
+        user->account = account;
+    }
+    return user;
+}
+
+struct model_session *model_session_new(uint32_t number, mr_str id, uint32_t user) {
+    struct model_session *session = MR_NEW(struct model_session);
+    if (session != NULL) {
+        bool is_sound = object_init(&session->object, MODEL_SESSION, number, id);
+        MR_ASSERT(is_sound);
+        session->user = user;
+    }
+    return session;
 }

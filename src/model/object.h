@@ -16,6 +16,8 @@ enum model_kind {
     MODEL_CLIENT,
     MODEL_DESTINATION,
     MODEL_RULE,
+    MODEL_USER,
+    MODEL_SESSION,
     MODEL_CATALOGUE, /* in changes only, number 0: it is one whole */
     MODEL_KIND_COUNT,
 };

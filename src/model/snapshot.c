@@ -326,8 +326,27 @@ const struct model_account *snapshot_account_by_id(const struct snapshot *snapsh
     return (const void *)table_by_id(snapshot->tables[MODEL_ACCOUNT], id);
 }
 
+bool snapshot_account_is_within(const struct snapshot *snapshot,
+                                const struct model_account *account, uint32_t ancestor) {
+    for (int level = 0; account != NULL && level < MODEL_ACCOUNT_LEVELS_MAX; level++) {
+        if (account->object.number == ancestor) {
+            return true;
+        }
+        account = snapshot_account(snapshot, account->parent);
+    }
+    return false;
+}
+
 const struct model_client *snapshot_client_by_id(const struct snapshot *snapshot, mr_str id) {
     return (const void *)table_by_id(snapshot->tables[MODEL_CLIENT], id);
+}
+
+const struct model_user *snapshot_user(const struct snapshot *snapshot, uint32_t number) {
+    return (const void *)table_by_number(snapshot->tables[MODEL_USER], number);
+}
+
+const struct model_session *snapshot_session_by_id(const struct snapshot *snapshot, mr_str id) {
+    return (const void *)table_by_id(snapshot->tables[MODEL_SESSION], id);
 }
 
 const struct model_destination *snapshot_destination(const struct snapshot *snapshot,
@@ -378,6 +397,29 @@ mr_err snapshot_check_claims(const struct snapshot *snapshot, const struct auth_
     }
     *ret_account = account;
     *ret_client = client;
+    return MR_OK;
+}
+
+mr_err snapshot_check_session(const struct snapshot *snapshot, mr_str id, int64_t now_ms,
+                              int64_t idle_ms, const struct model_account **ret_account,
+                              const struct model_user **ret_user,
+                              const struct model_session **ret_session) {
+    const struct model_session *session = snapshot_session_by_id(snapshot, id);
+    if (session == NULL || now_ms >= session->expires_ms) {
+        return MR_ERR(AUTH_E_REVOKED);
+    }
+    int64_t seen_ms = atomic_load_explicit(&session->seen_ms, memory_order_relaxed);
+    const struct model_user *user = snapshot_user(snapshot, session->user);
+    if (now_ms - seen_ms > idle_ms || user == NULL || !user->is_active) {
+        return MR_ERR(AUTH_E_REVOKED);
+    }
+    const struct model_account *account = snapshot_account(snapshot, user->account);
+    if (account == NULL) {
+        return MR_ERR(AUTH_E_REVOKED);
+    }
+    *ret_account = account;
+    *ret_user = user;
+    *ret_session = session;
     return MR_OK;
 }
 

@@ -11,6 +11,7 @@
 #include "model/catalogue.h"
 #include "model/destination.h"
 #include "model/rule.h"
+#include "model/user.h"
 
 struct snapshot;
 
@@ -30,7 +31,12 @@ struct catalogue *snapshot_catalogue(const struct snapshot *snapshot);
  * in its bucket. An absent destination number means deleted: what is owed to it is discarded. */
 const struct model_account *snapshot_account(const struct snapshot *snapshot, uint32_t number);
 const struct model_account *snapshot_account_by_id(const struct snapshot *snapshot, mr_str id);
+/* Is account this ancestor's, or one below it? False where either is absent. */
+bool snapshot_account_is_within(const struct snapshot *snapshot,
+                                const struct model_account *account, uint32_t ancestor);
 const struct model_client *snapshot_client_by_id(const struct snapshot *snapshot, mr_str id);
+const struct model_user *snapshot_user(const struct snapshot *snapshot, uint32_t number);
+const struct model_session *snapshot_session_by_id(const struct snapshot *snapshot, mr_str id);
 const struct model_destination *snapshot_destination(const struct snapshot *snapshot,
                                                      uint32_t number);
 const struct model_destination *snapshot_destination_by_id(const struct snapshot *snapshot,
@@ -48,6 +54,13 @@ const struct model_object *snapshot_next(const struct snapshot *snapshot, enum m
 mr_err snapshot_check_claims(const struct snapshot *snapshot, const struct auth_claims *claims,
                              const struct model_account **ret_account,
                              const struct model_client **ret_client);
+
+/* Does the session of this id still stand at now_ms, for a user who may sign in, with at most
+ * idle_ms since it was last used? MR_OK with the three, or AUTH_E_REVOKED. */
+mr_err snapshot_check_session(const struct snapshot *snapshot, mr_str id, int64_t now_ms,
+                              int64_t idle_ms, const struct model_account **ret_account,
+                              const struct model_user **ret_user,
+                              const struct model_session **ret_session);
 
 /* Building: begin from a snapshot (NULL: from nothing), put and remove, finish. One thread. The
  * builder takes the caller's reference of an object, also where it fails. */

@@ -18,6 +18,10 @@ _Noreturn void os_process_end_now(int code) {
     _exit(code);
 }
 
+bool os_error_is_terminal(void) {
+    return isatty(STDERR_FILENO) == 1;
+}
+
 char *const *os_environment(void) {
     return environ;
 }

@@ -358,6 +358,10 @@ mr_err config_check(const struct config *config, struct config_error *ret_error)
         what = "event_bytes_max: must not be larger than batch_bytes_max";
     } else if (config->destination_in_flight_bytes_max > config->in_flight_bytes_max) {
         what = "destination_in_flight_bytes_max: must not be larger than in_flight_bytes_max";
+    } else if (config->smtp_url[0] != '\0' && config->smtp_from[0] == '\0') {
+        what = "smtp_from: must be set with smtp_url";
+    } else if ((config->smtp_user[0] == '\0') != (config->smtp_password_file[0] == '\0')) {
+        what = "smtp_user and smtp_password_file: must be set together";
     }
     if (what == NULL) {
         return MR_OK;

@@ -31,6 +31,9 @@ enum config_kind {
     X(dataschema_aliases, LIST, "", 0, 0, "Further base URLs under which dataschema is our own")   \
     X(strict_date, BOOL, "false", 0, 0, "Send IMF-fixdate in the date header of webhooks")         \
     X(account_events_per_second, NUMBER, "0", 0, 10000000, "Ingest limit per account; 0: none")    \
+    X(session_idle_minutes, NUMBER, "720", 1, 43200,                                               \
+      "A user's session ends when it was not used for so long")                                    \
+    X(session_max_days, NUMBER, "30", 1, 365, "And so long after signing in, used or not")         \
     X(debug_core, BOOL, "false", 0, 0, "Allow core dumps and debuggers (they show secrets)")       \
     X(master_key_file, TEXT, "", 0, 0,                                                             \
       "Master key; default: the credentials directory, else DIR.key beside the data folder")       \
@@ -38,6 +41,13 @@ enum config_kind {
     X(allow_networks, LIST, "", 0, 0, "CIDR blocks that destinations may reach all the same")      \
     X(extra_ca_file, TEXT, "", 0, 0, "PEM bundle of further authorities to trust")                 \
     X(egress_proxy, TEXT, "", 0, 0, "http://host:port of a CONNECT proxy for deliveries")          \
+    X(smtp_url, TEXT, "", 0, 0,                                                                    \
+      "smtp://host:port (STARTTLS needed but on loopback) or smtps://host:port: sends mail")       \
+    X(smtp_from, TEXT, "", 0, 0, "Sender's address of the mail")                                   \
+    X(smtp_user, TEXT, "", 0, 0, "Name to sign in to the SMTP server with")                        \
+    X(smtp_password_file, TEXT, "", 0, 0, "File whose first line is the password of smtp_user")    \
+    X(smtp_ca_file, TEXT, "", 0, 0,                                                                \
+      "PEM bundle of authorities for the SMTP server; default: the system's")                      \
     X(log_level, TEXT, "info", 0, 0, "debug, info, warn or error")                                 \
     X(workers, NUMBER, "0", 0, 64, "Worker threads; 0: as many as cores are granted")              \
     X(connections_max, NUMBER, "16384", 16, 1000000, "Client connections in all")                  \

@@ -8,10 +8,10 @@
  * Stop (a signal), in this order, because each step ends those who post to the ones after it:
  *   workers serve nobody and begin no attempt ─▶ nothing under way, outcomes durable ─▶ control
  * ends ─▶ writer (everything durable, a witness of the end) ─▶ keeper (a checkpoint) ─▶ disk
- * readers ─▶ workers' threads ─▶ everything is freed The first two steps are mail to and from the
- * workers; what follows waits for threads and disks, so it is done by a thread of its own, the
- * stopper, while the main thread goes on listening: a second signal ends the program at once, at
- * whatever moment. That is safe, only not clean.
+ * readers, passwords ─▶ workers' threads ─▶ everything is freed The first two steps are mail to and
+ * from the workers; what follows waits for threads and disks, so it is done by a thread of its own,
+ * the stopper, while the main thread goes on listening: a second signal ends the program at once,
+ * at whatever moment. That is safe, only not clean.
  *
  * A FAILED journal acknowledges nothing more; workers stop sending, and the program exits with its
  * own code after a short moment in which waiting clients get their 503. */
@@ -23,6 +23,9 @@
 #include "os/clock.h"
 #include "os/process.h"
 #include "os/signals.h"
+#include "mail/mailer.h"
+#include "server/first_start.h"
+#include "server/mail.h"
 #include "server/stores.h"
 
 #include <errno.h>
@@ -161,7 +164,7 @@ static int load_lists(struct program *program) {
 
 mr_err program_metrics(void *ctx, mr_buf *out) {
     struct program *program = ctx;
-    const mr_metrics *arrays[PROGRAM_WORKERS_MAX + 4];
+    const mr_metrics *arrays[PROGRAM_WORKERS_MAX + 5];
     size_t n = 0;
     for (size_t i = 0; i < program->n_workers; i++) {
         arrays[n++] = &program->workers[i].metrics;
@@ -170,6 +173,7 @@ mr_err program_metrics(void *ctx, mr_buf *out) {
     arrays[n++] = &program->control_metrics;
     arrays[n++] = &program->keeper_metrics;
     arrays[n++] = &program->own_metrics;
+    arrays[n++] = &program->mail_metrics;
     return mr_metrics_format(arrays, n, out);
 }
 
@@ -199,6 +203,9 @@ static int make_workers(struct program *program) {
     }
     if (mr_is_ok(err)) {
         err = rate_table_new(&program->rates);
+    }
+    if (mr_is_ok(err)) {
+        err = passwords_new(&program->passwords);
     }
     if (mr_is_ok(err)) {
         err = payload_readers_new(program->journal, program->archive, 2, &program->readers);
@@ -412,8 +419,8 @@ static int open_main_loop(struct program *program) {
 static int start(struct program *program) {
     int code = open_main_loop(program);
     int (*const steps[])(struct program * program) = {
-        load_lists,   load_tls,    load_trust, stores_open,   stores_recover,
-        make_workers, stores_keep, listen_all, start_threads,
+        load_lists,   load_tls,    load_trust, first_start_make, stores_open,   stores_recover,
+        make_workers, stores_keep, listen_all, first_start_show, start_threads, mail_start,
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0] && code == PROGRAM_OK; i++) {
         code = steps[i](program);
@@ -426,6 +433,7 @@ static void free_most(struct program *program) {
     for (size_t i = 0; i < program->n_workers && program->workers != NULL; i++) {
         worker_done(&program->workers[i]);
     }
+    mailer_free(program->mailer);
     stores_close(program);
     mr_free(program->workers);
     tail_hub_free(program->tails);
@@ -439,12 +447,14 @@ static void free_most(struct program *program) {
 /* Ends the threads in order; everything that workers had under way is over. They run, and read
  * their mail, until nobody is left who may send them any. */
 static void stop_threads(struct program *program) {
+    mailer_stop(program->mailer);
     if (program->control_started) {
         control_stop(program->control);
         control_join(program->control);
     }
     stores_finish_writer(program);
     payload_readers_free(program->readers);
+    passwords_free(program->passwords);
     for (size_t i = 0; i < program->n_workers; i++) {
         worker_end(&program->workers[i]);
     }
@@ -482,6 +492,16 @@ static void end_cleanly(struct program *program) {
     loop_done(&program->loop);
 }
 
+/* Beside the data folder, like the master key. */
+static void name_setup_file(struct program *program) {
+    size_t len = strlen(program->data_dir);
+    while (len > 1 && program->data_dir[len - 1] == '/') {
+        len--;
+    }
+    snprintf(program->setup_file, sizeof program->setup_file, "%.*s.setup-link", (int)len,
+             program->data_dir);
+}
+
 int program_run(const struct config *config, const char *data_dir,
                 const struct program_events *events) {
     struct program *program = MR_NEW(struct program);
@@ -491,6 +511,7 @@ int program_run(const struct config *config, const char *data_dir,
     }
     program->config = config;
     program->data_dir = data_dir;
+    name_setup_file(program);
     program->events = *events;
     program->log = (mr_log){level_of(config->log_level), log_write, log_now, NULL};
     if (!config->debug_core) {

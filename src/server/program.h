@@ -29,6 +29,8 @@ struct program_events {
     void (*on_problem)(void *ctx, const char *text);
 };
 
+struct mailer;
+
 struct program {
     const struct config *config;
     const char *data_dir;
@@ -42,6 +44,7 @@ struct program {
     struct secret_slab *slab;
     struct control *control;
     bool control_started;
+    struct mailer *mailer;   /* NULL: no SMTP server is set */
     struct net_guard *judge; /* of URLs at configuration; control thread */
     struct journal *journal;
     struct dedupe *dedupe;
@@ -57,6 +60,7 @@ struct program {
     struct os_thread keeper_thread;
     bool keeper_started;
     struct payload_readers *readers;
+    struct passwords *passwords;
     /* shared by the workers */
     struct net_trust_roots *roots;
     struct net_trust *trust;
@@ -71,10 +75,11 @@ struct program {
     char bound_url[128]; /* what the ready line tells */
     char public_url[512];
     char metrics_url[128];
+    char setup_file[1024]; /* DIR.setup-link, beside the folder */
     struct worker *workers;
     size_t n_workers;
     struct shard *shards[PROGRAM_WORKERS_MAX];
-    mr_metrics writer_metrics, control_metrics, keeper_metrics, own_metrics;
+    mr_metrics writer_metrics, control_metrics, keeper_metrics, own_metrics, mail_metrics;
     /* main thread */
     size_t n_served, n_quiet;
     int n_stops;

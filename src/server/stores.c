@@ -11,9 +11,12 @@
 
 #include "api/ingest.h"
 #include "base/mem.h"
+#include "control/audit.h"
 #include "ledger/recover.h"
+#include "mail/mailer.h"
 #include "os/clock.h"
 #include "os/process.h"
+#include "server/mail.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -69,6 +72,10 @@ static int open_control(struct program *program) {
         program_problem(program, "could not start: out of memory");
         return PROGRAM_NO;
     }
+    int code = mail_make(program);
+    if (code != PROGRAM_OK) {
+        return code;
+    }
     const struct control_options options = {
         .dir = program->data_dir,
         .master_key_file = config->master_key_file[0] != '\0' ? config->master_key_file : NULL,
@@ -77,6 +84,11 @@ static int open_control(struct program *program) {
         .judge_ctx = program,
         .event_type_prefix = mr_str_c(config->event_type_prefix),
         .account_events_per_second = (uint32_t)config->account_events_per_second,
+        .session_idle_ms = (int64_t)config->session_idle_minutes * 60000,
+        .session_max_days = (int64_t)config->session_max_days,
+        .mail_wanted = program->mailer != NULL ? mailer_wanted : NULL,
+        .mail_ctx = program->mailer,
+        .setup_file = program->setup_file,
         .log = &program->log,
         .metrics = &program->control_metrics,
         .slab = program->slab};
@@ -358,6 +370,25 @@ int stores_recover(struct program *program) {
     return gather_recovered(program);
 }
 
+/* ---- the audit log's head ---- */
+
+static void audit_post(void *ctx, struct journal_unit *unit) {
+    struct program *program = ctx;
+    writer_post(program->writer, unit, &program->control_metrics);
+}
+
+/* The writer runs, the book is not the keeper's yet. */
+static int keep_audit(struct program *program) {
+    const struct audit_journal journal = {.post = audit_post, .ctx = program};
+    mr_err err = audit_journal_to(program->control, &journal, book_audit(program->book));
+    if (mr_is_err(err)) {
+        program_problem(program, "could not read the audit log in %s: error %u", program->data_dir,
+                        err.code);
+        return PROGRAM_NO;
+    }
+    return PROGRAM_OK;
+}
+
 /* ---- the keeper ---- */
 
 static void keeper_post(void *ctx, struct journal_unit *unit) {
@@ -382,6 +413,7 @@ int stores_keep(struct program *program) {
         return PROGRAM_NO;
     }
     int code = append_recovered(program);
+    code = code == PROGRAM_OK ? keep_audit(program) : code;
     if (code != PROGRAM_OK) {
         return code;
     }

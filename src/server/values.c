@@ -3,6 +3,7 @@
 #include "server/values.h"
 
 #include "base/num.h"
+#include "mail/message.h"
 #include "net/address.h"
 #include "net/guard.h"
 #include "os/socket.h"
@@ -76,19 +77,21 @@ static mr_str value_proxy(mr_str text) {
     return mr_str_ends(rest, MR_STR("/")) ? mr_str_slice(rest, 0, rest.len - 1) : rest;
 }
 
-static const char *wrong_proxy(mr_str text) {
-    mr_str place = value_proxy(text);
+/* host:port, the host a name or literal; brackets around IPv6. */
+static bool is_host_and_port(mr_str place) {
     size_t colon = SIZE_MAX;
     for (size_t i = 0; i < place.len; i++) {
         colon = place.ptr[i] == ':' ? i : colon;
     }
     uint64_t port;
-    bool is_fine =
-        colon != SIZE_MAX && colon > 0 && colon <= 253 && is_visible(place) &&
-        mr_str_find_byte(place, '/', 0) == SIZE_MAX &&
-        mr_str_find_byte(place, '@', 0) == SIZE_MAX &&
-        mr_is_ok(mr_u64_parse(mr_str_slice(place, colon + 1, place.len), 1, 65535, &port));
-    return is_fine ? NULL : "must be http://host:port";
+    return colon != SIZE_MAX && colon > 0 && colon <= 253 && is_visible(place) &&
+           mr_str_find_byte(place, '/', 0) == SIZE_MAX &&
+           mr_str_find_byte(place, '@', 0) == SIZE_MAX &&
+           mr_is_ok(mr_u64_parse(mr_str_slice(place, colon + 1, place.len), 1, 65535, &port));
+}
+
+static const char *wrong_proxy(mr_str text) {
+    return is_host_and_port(value_proxy(text)) ? NULL : "must be http://host:port";
 }
 
 static const char *wrong_prefix(mr_str text) {
@@ -119,6 +122,22 @@ static const char *wrong_token(mr_str text) {
                : "must have at least 16 characters, printable ASCII without spaces";
 }
 
+static const char *wrong_smtp_url(mr_str text) {
+    size_t scheme = mr_str_starts(text, MR_STR("smtp://"))    ? 7
+                    : mr_str_starts(text, MR_STR("smtps://")) ? 8
+                                                              : 0;
+    mr_str place = mr_str_slice(text, scheme, text.len);
+    return scheme > 0 && is_host_and_port(place) && mr_str_find_byte(place, '?', 0) == SIZE_MAX &&
+                   mr_str_find_byte(place, '#', 0) == SIZE_MAX &&
+                   mr_str_find_byte(place, '%', 0) == SIZE_MAX
+               ? NULL
+               : "must be smtp://host:port or smtps://host:port";
+}
+
+static const char *wrong_smtp_from(mr_str text) {
+    return mail_address_is_fit(text) ? NULL : "must be an e-mail address alone";
+}
+
 static const struct {
     const char *key;
     bool may_be_empty;
@@ -128,7 +147,8 @@ static const struct {
     {"public_url", true, wrong_public_url}, {"allow_networks", true, wrong_networks},
     {"egress_proxy", true, wrong_proxy},    {"dataschema_aliases", true, wrong_aliases},
     {"log_level", false, wrong_level},      {"event_type_prefix", false, wrong_prefix},
-    {"metrics_token", true, wrong_token},
+    {"metrics_token", true, wrong_token},   {"smtp_url", true, wrong_smtp_url},
+    {"smtp_from", true, wrong_smtp_from},
 };
 
 const char *value_wrong(const char *key, mr_str text) {

@@ -174,6 +174,9 @@ static struct api api_of(struct worker *worker) {
                         .writer = program->writer,
                         .journal = program->journal,
                         .rates = program->rates,
+                        .passwords = program->passwords,
+                        .session_idle_ms = (int64_t)config->session_idle_minutes * 60000,
+                        .session_max_s = (int64_t)config->session_max_days * 86400,
                         .store_key = siphash_key_of(control_store_key(program->control)),
                         .limits = limits,
                         .aliases = program->aliases,
@@ -268,6 +271,7 @@ static void on_server_stopped(void *ctx) {
 static void on_turn_end(struct loop_hook *hook) {
     struct worker *worker = MR_CONTAINER(hook, struct worker, stop_hook);
     if (worker->server_stopped && worker->api.calls == 0 && worker->metrics_api.calls == 0) {
+        access_log_flush(worker->api.access);
         loop_hook_remove(&worker->stop_hook);
         program_on_served(worker->program, worker);
     }

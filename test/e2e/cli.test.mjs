@@ -59,7 +59,8 @@ test('an unknown option is named, with the usage', () => {
   for (const name of COMMANDS) {
     const args = {json: ['check', '--nope'], version: ['--nope'], reference: ['--nope'],
       destinations: ['--nope'], rules: ['--nope'], secrets: ['--nope'],
-      serve: ['--data', server.data, '--nope=1'], config: ['--nope=1'], filter: ['test', '--nope']}[name]
+      serve: ['--data', server.data, '--nope=1'], config: ['--nope=1'], filter: ['test', '--nope'],
+      audit: ['list', '--nope']}[name]
       ?? ['--nope'];
     const about = name === 'json' ? /could not read --nope/
       : name === 'version' ? /takes no arguments/
@@ -104,10 +105,27 @@ test('arguments that lack, or are too many', () => {
     [['event-types'], /say what to do/], [['event-types', 'get'], /"get" alone/],
     [['event-types', 'nope', 'x'], /"nope" with these/], [['filter'], /filter test|say what|test/],
     [['filter', 'test'], /--pattern|--cesql/], [['filter', 'test', '--cesql', 'TRUE'], /EVENT|file/],
+    [['audit'], /list, export or verify/], [['audit', 'nope'], /list, export or verify/],
+    [['audit', 'list', 'x'], /too many: "x"/], [['audit', 'export', 'x'], /too many: "x"/],
+    [['audit', 'verify'], /needs the exported file/], [['audit', 'verify', 'a', 'b'], /too many: "b"/],
+    [['users'], /say what to do/], [['users', 'nope'], /unknown action "nope"/],
+    [['users', 'set-password'], /needs --data, --email and --password-file/],
+    [['users', 'set-password', '--data', at('x'), '--email', 'a@b.example'], /--password-file/],
+    [['users', 'set-password', '--data', at('x'), '--email', 'a@b.example', '--password-file',
+      at('secret'), 'x'], /too many: "x"/],
     [['secrets', 'import'], /import needs --data, --name/],
     [['secrets', 'get', 'whs_1'], /unknown action "get"/],
     [['secrets', 'delete', 'whs_1'], /unknown action "delete"/],
-    [['secrets', 'activate'], /activate takes one id/]]) {
+    [['secrets', 'activate'], /activate takes one id/], [['users'], /say what to do/],
+    [['users', 'nope'], /unknown action "nope"/], [['users', 'list', 'x'], /list takes nothing more/],
+    [['users', 'get'], /get takes one id/], [['users', 'get', 'a/b'], /"a\/b" is no id/],
+    [['users', 'update', 'user_1'], /update takes an id and a file/],
+    [['users', 'delete', 'user_1', 'x'], /delete takes one id/],
+    [['users', 'reset-link'], /reset-link takes one id/],
+    [['users', 'invite-again'], /invite-again takes one id/],
+    [['users', 'invite'], /invite needs an e-mail and --role/],
+    [['users', 'invite', 'a@b.example'], /invite needs an e-mail and --role/],
+    [['users', 'invite', 'a@b.example', 'x', '--role', 'admin'], /too many: "x"/]]) {
     wrong(args, USAGE, about);
   }
   for (const name of ['destinations', 'rules']) {
@@ -210,6 +228,13 @@ test('the answer no: signatures, addresses, the server\'s refusals', () => {
     [['secrets', 'create', at('object.json')], /Unknown member: Nane.*code 20001/],
     [['test', 'dst_1'], /refused: .*code 20404/],
     [['test', 'dst_1', '--event-type', 'nope'], /refused: .*code 31003/],
+    [['users', 'get', 'user_1'], /code 20404/], [['users', 'delete', 'user_1'], /code 20404/],
+    [['users', 'reset-link', 'user_1'], /code 20404/],
+    [['users', 'invite-again', 'user_1'], /code 20404/],
+    [['users', 'update', 'user_1', at('object.json')], /code 20404|Nane/],
+    [['users', 'invite', 'nobody', '--role', 'admin'], /email.*code 20400/],
+    [['users', 'invite', 'a@b.example', '--role', 'owner'], /role.*code 20400/],
+    [['users', 'invite', 'a@b.example', '--role', 'admin', '--products', 'Fax'], /products.*code 20400/],
     [['tail', '--destination', 'dst_1'], /refused: .*code 20404/]]) {
     wrong(args, NO, about, {env});
   }
@@ -219,7 +244,7 @@ test('the answer no: signatures, addresses, the server\'s refusals', () => {
 
 // The commands that call the server, each with what it needs.
 const CALLS = [['publish', '-'], ['tail'], ['test', 'dst_1'], ['destinations', 'list'],
-  ['rules', 'list'], ['secrets', 'list'], ['secrets', 'activate', 'whs_1']];
+  ['rules', 'list'], ['users', 'list'], ['secrets', 'list'], ['secrets', 'activate', 'whs_1']];
 
 test('no server, a wrong secret, an environment that lacks or cannot be', () => {
   const input = '{"id":"1"}';
@@ -243,8 +268,13 @@ test('no server, a wrong secret, an environment that lacks or cannot be', () => 
 test('a data folder that is absent, a file, empty, in use or newer', () => {
   const owner = ['--owner', 'a@b.example'];
   const importing = (data) => ['secrets', 'import', '--data', data, '--name', 'n', at('secret')];
+  wrong(['serve', '--data', at('empty')], USAGE, /could not open the data folder .*Not a directory/);
+  wrong(['serve', '--data', at('none/deeper')], USAGE,
+    /Could not make the data folder .*: No such file or directory; name one/);
+  mkdirSync(at('foreign'));
+  writeFileSync(at('foreign/notes.txt'), 'x');
+  wrong(['serve', '--data', at('foreign')], USAGE, /not empty and holds no data.*notes\.txt/);
   for (const data of [at('none'), at('empty'), at('folder')]) {
-    wrong(['serve', '--data', data], USAGE, /millrace init/);
     wrong(['check', '--data', data], USAGE, /is no data folder/);
     wrong(importing(data), USAGE, data === at('empty')
       ? /Could not use the data folder .*: Not a directory/ : /holds no data.*millrace init/);

@@ -9,6 +9,7 @@ import https from 'node:https';
 import path from 'node:path';
 import {setTimeout as pause} from 'node:timers/promises';
 import {fileURLToPath} from 'node:url';
+import {checkAnswer} from './contracts.mjs';
 
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 export const binary = process.env.MR_TEST_BIN ?? path.join(root, 'build/release/millrace');
@@ -138,7 +139,8 @@ export class Server {
     return this.child.pid;
   }
 
-  // {status, headers, text, body}: body is the parsed JSON where it is JSON.
+  // {status, headers, text, body}: body is the parsed JSON where it is JSON. Rejects where the answer
+  // breaks a contract.
   request(method, target, {body, headers = {}, url = this.url} = {}) {
     const mod = url.startsWith('https') ? https : http;
     return new Promise((resolve, reject) => {
@@ -150,8 +152,16 @@ export class Server {
         response.on('end', () => {
           const text = Buffer.concat(parts).toString();
           const json = /\bjson\b/.test(response.headers['content-type'] ?? '') && text !== '';
-          resolve({status: response.statusCode, headers: response.headers, text,
-            body: json ? JSON.parse(text) : undefined});
+          const answer = {status: response.statusCode, headers: response.headers, text,
+            body: json ? JSON.parse(text) : undefined};
+          try {
+            if (url === this.url) {
+              checkAnswer(method, target, answer, headers);
+            }
+            resolve(answer);
+          } catch (error) {
+            reject(error);
+          }
         });
       });
       call.on('error', reject);

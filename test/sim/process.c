@@ -447,6 +447,7 @@ static mr_err boot(struct world *world, struct book **book, struct ledger_damage
     MR_TRY(journal_open(&world->files, &journal, &world->journal, &found));
     note_recovery(world, &found, pos);
     MR_TRY(open_ledger(world, *book, damage));
+    audit_boot(world, *book);
     MR_TRY(start_actors(world, book));
     return start_keeper(world, book);
 }
@@ -490,6 +491,7 @@ void process_turn(struct world *world) {
         lane_assert_valid(&world->lanes[d]);
     }
     flush_outcomes(world);
+    audit_step(world);
 }
 
 static bool has_flights(const struct world *world) {
@@ -569,6 +571,7 @@ void process_end(struct world *world) {
         }
     }
     producer_forget(world);
+    audit_end(world);
     process_free_marks(world);
     oracle_on_death(world->oracle);
     keeper_free(world->keeper);

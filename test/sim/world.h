@@ -119,6 +119,17 @@ struct sim_ingest {
     uint8_t *bodies[16];
 };
 
+/* Heads of an audit log on their way; numbers are those of their order. */
+struct sim_audit {
+    struct journal_unit unit;
+    struct journal_slot slot;
+    uint8_t body[RECORD_AUDIT_BYTES];
+    bool is_out; /* unit is the writer's */
+    uint64_t turns;
+    uint64_t posted;  /* the newest handed over by any process */
+    uint64_t durable; /* the newest that must survive */
+};
+
 enum sim_mood {
     SIM_MOOD_GOOD = 0,
     SIM_MOOD_FLAKY,
@@ -147,6 +158,7 @@ struct world {
     bool stopping; /* a clean stop; given_up: outcomes that it had no room for */
     uint32_t given_up;
     uint64_t boots;
+    struct sim_audit audit;
 
     /* of the process: gone with it */
     bool is_up;
@@ -185,6 +197,11 @@ void process_turn(struct world *world);
 void process_on_durable(void *ctx);
 void process_answer(struct world *world, struct sim_flight *flight);
 void process_free_marks(struct world *world);
+
+/* audit.c */
+void audit_step(struct world *world);
+void audit_boot(struct world *world, const struct book *book);
+void audit_end(struct world *world);
 
 /* producer.c */
 void producer_hand_in(struct world *world);

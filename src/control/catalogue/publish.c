@@ -14,6 +14,8 @@
 #include "os/clock.h"
 #include "schema/schema.h"
 
+#include <stdio.h>
+
 #define EXAMPLES_BYTES_MAX (CATALOGUE_EXAMPLES_MAX * (CATALOGUE_EXAMPLE_BYTES_MAX + 1) + 16)
 
 static const struct body_place place = {.path = "", .wrong = REFUSAL_MALFORMED};
@@ -411,6 +413,16 @@ static mr_err insert_schema(struct control *control, mr_str name, int64_t now_ms
     return query_run(&query);
 }
 
+/* Name and version alone: the document stays readable for ever. */
+static mr_err tell_version(struct control *control, mr_str name, uint32_t version) {
+    char detail[64];
+    int n = snprintf(detail, sizeof detail, "{\"version\":%u}", version);
+    return audit_add(control, &(struct audit_entry){.account = control->root_account,
+                                                    .action = "schema.publish",
+                                                    .object = name,
+                                                    .detail = mr_str_of(detail, (size_t)n)});
+}
+
 static mr_err insert_version(struct control *control, const struct draft *draft, uint32_t schema,
                              const struct catalogue_schema *view, mr_str examples, mr_str bases) {
     uint32_t number = 0;
@@ -429,6 +441,7 @@ static mr_err insert_version(struct control *control, const struct draft *draft,
     query_text(&query, examples);
     query_text(&query, draft->document);
     MR_TRY(query_run(&query));
+    MR_TRY(tell_version(control, draft->name, view->version));
     return change_mark(control, MODEL_CATALOGUE, 0);
 }
 

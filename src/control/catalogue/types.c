@@ -178,6 +178,18 @@ static mr_err check_room(struct control *control, struct refusal *ret_refusal) {
                         CATALOGUE_TYPES_MAX);
 }
 
+/* A row of the audit log; before NULL for a new type. */
+static mr_err tell(struct control *control, const char *action, const struct catalogue_type *before,
+                   const struct catalogue_type *after) {
+    struct audit_change change;
+    audit_change_begin(&change);
+    mr_err err = before == NULL ? MR_OK : write_document(before, &change.before);
+    if (mr_is_ok(err)) {
+        err = write_document(after, &change.after);
+    }
+    return audit_change_end(control, &change, err, control->root_account, action, after->name);
+}
+
 /* ---- create ---- */
 
 static mr_err insert_type(struct control *control, struct catalogue_type *type) {
@@ -199,6 +211,7 @@ static mr_err insert_type(struct control *control, struct catalogue_type *type) 
     query_text(&query, type->schema);
     query_i64(&query, type->created_ms);
     MR_TRY(query_run(&query));
+    MR_TRY(tell(control, "event-type.create", NULL, type));
     return change_mark(control, MODEL_CATALOGUE, 0);
 }
 
@@ -344,6 +357,7 @@ static mr_err patch_inner(struct control *control, uint32_t account, mr_str name
     MR_TRY(find_schema(control, arena, &is_found, type));
     MR_TRY(mr_str_is_absent(type->shipped_name) ? update_own(control, type)
                                                 : update_shipped(control, type));
+    MR_TRY(tell(control, "event-type.change", &before, type));
     return change_mark(control, MODEL_CATALOGUE, 0);
 }
 

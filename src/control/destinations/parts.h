@@ -26,6 +26,13 @@ mr_err destination_box_open(struct control *control, struct query *query, int co
 mr_err destination_box_make(struct control *control, uint32_t number, const char *name,
                             mr_str plain, mr_buf *out);
 
+/* ---- change.c ---- */
+
+/* A row of the audit log: before NULL for a new one, after NULL for a deleted one. */
+mr_err destination_tell(struct control *control, uint32_t account, const char *action,
+                        const struct destination_view *before,
+                        const struct destination_view *after);
+
 /* ---- draft.c ---- */
 
 /* A row while it is made or changed. Texts in the caller's arena. Starts as {0}. */

@@ -67,6 +67,10 @@ static mr_err signing_inner(struct control *control, uint32_t account, mr_str id
     MR_TRY(make_form(control, view.number, now, form));
     MR_TRY(store_signing(control, view.number, mr_str_of((const char *)form, SIGNING_FORM_BYTES),
                          now));
+    MR_TRY(audit_add(control, &(struct audit_entry){.account = account,
+                                                    .action = "destination.signing-secret",
+                                                    .object = view.id,
+                                                    .detail = MR_STR(AUDIT_SECRET_SHOWN)}));
     mr_buf text;
     mr_buf_init(&text, 128);
     mr_err err = keep_text(signing_secret_text(form, &text), &text, arena, ret_secret);

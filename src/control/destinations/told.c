@@ -6,6 +6,28 @@
 
 #define LAST_TEST_MAX 16384
 
+/* That a receiver fails and recovers is no change of anyone's; that it was given up is. */
+static mr_err tell_disabled(struct control *control, uint32_t number, enum model_disabled_by by) {
+    char id[MODEL_ID_SIZE] = "";
+    uint32_t account = 0;
+    struct query query =
+        query_begin(&control->store, "SELECT id, account FROM destinations WHERE number = ?1");
+    query_i64(&query, number);
+    while (query_row(&query)) {
+        MR_ASSERT(mr_str_to_c(query_col_bytes(&query, 0), id, sizeof id));
+        account = (uint32_t)query_col_i64(&query, 1);
+    }
+    MR_TRY(query_end(&query));
+    return audit_add(control, &(struct audit_entry){
+                                  .account = account,
+                                  .action = "destination.disable",
+                                  .object = mr_str_c(id),
+                                  .detail = by == MODEL_DISABLED_BY_GONE
+                                                ? MR_STR("{\"why\":\"the receiver answered 410\"}")
+                                                : MR_STR_NONE,
+                              });
+}
+
 static mr_err status_inner(struct control *control, uint32_t number,
                            enum model_destination_status status, enum model_disabled_by by) {
     struct query query =
@@ -19,8 +41,13 @@ static mr_err status_inner(struct control *control, uint32_t number,
     query_i64(&query, mr_wall_ms(os_wall_now()));
     query_i64(&query, number);
     MR_TRY(query_run(&query));
-    return store_changes(&control->store) == 0 ? MR_OK
-                                               : change_mark(control, MODEL_DESTINATION, number);
+    if (store_changes(&control->store) == 0) {
+        return MR_OK;
+    }
+    if (status == MODEL_DISABLED) {
+        MR_TRY(tell_disabled(control, number, by));
+    }
+    return change_mark(control, MODEL_DESTINATION, number);
 }
 
 mr_err destinations_set_status(struct control *control, uint32_t number,

@@ -350,6 +350,9 @@ mr_err book_fold(struct book *book, uint64_t pos, uint8_t type, mr_str body) {
     case RECORD_EXPIRE:
         err = apply_expire(book, body);
         break;
+    case RECORD_AUDIT:
+        err = record_audit_decode(body, &book->audit); /* the last one counts */
+        break;
     case RECORD_NONE:
         break;
     }

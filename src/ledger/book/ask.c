@@ -337,6 +337,10 @@ void book_assert_valid(const struct book *book) {
     MR_ASSERT(n_letters == book->letters.n_live);
 }
 
+const struct record_audit *book_audit(const struct book *book) {
+    return &book->audit;
+}
+
 uint64_t book_late(const struct book *book) {
     return book->late;
 }
@@ -497,6 +501,10 @@ bool book_equal(const struct book *a, const struct book *b, mr_buf *why) {
         if (!same_dest(a, a->dests[i], b, other, why)) {
             return false;
         }
+    }
+    if (a->audit.number != b->audit.number ||
+        memcmp(a->audit.hash, b->audit.hash, sizeof a->audit.hash) != 0) {
+        return differ(why, "head of the audit log", 0, a->audit.number, b->audit.number);
     }
     if (a->letters.n_live != b->letters.n_live) {
         return differ(why, "dead letters", 0, a->letters.n_live, b->letters.n_live);

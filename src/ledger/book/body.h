@@ -22,7 +22,8 @@ void book_sink_flush(struct book_sink *sink);
 
 /* Keys in use alone, numbered anew. Errors of the file stay in sink->err; MR_E_NOMEM. */
 mr_err book_body_save(struct book_sink *sink, const struct book *book);
-/* Into a new book. LEDGER_E_CORRUPT, MR_E_NOMEM: the book is of no use then. */
-mr_err book_body_load(const void *bytes, size_t n, struct book *book);
+/* Into a new book; format of the file around it. LEDGER_E_CORRUPT, MR_E_NOMEM: the book is of no
+ * use then. */
+mr_err book_body_load(const void *bytes, size_t n, uint32_t format, struct book *book);
 
 #endif

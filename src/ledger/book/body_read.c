@@ -201,7 +201,21 @@ static void load_letter(struct source *source, struct book *book) {
     dest->dead_letters++;
 }
 
-static mr_err load_parts(struct source *source, struct book *book) {
+static void load_audit(struct source *source, struct book *book) {
+    struct record_audit audit = {.number = take_number(source, UINT64_MAX)};
+    if (audit.number == 0 || is_over(source)) {
+        return;
+    }
+    if ((size_t)(source->end - source->at) < sizeof audit.hash) {
+        source->is_bad = true;
+        return;
+    }
+    memcpy(audit.hash, source->at, sizeof audit.hash);
+    source->at += sizeof audit.hash;
+    book->audit = audit;
+}
+
+static mr_err load_parts(struct source *source, uint32_t format, struct book *book) {
     book->origin_max = take_u32(source);
     load_keys(source, book);
     uint32_t n_dests = take_u32(source);
@@ -216,13 +230,16 @@ static mr_err load_parts(struct source *source, struct book *book) {
         }
         load_letter(source, book);
     }
+    if (format >= 2 && !is_over(source)) {
+        load_audit(source, book);
+    }
     if (source->no_memory) {
         return MR_ERR(MR_E_NOMEM);
     }
     return source->is_bad || source->at != source->end ? MR_ERR(LEDGER_E_CORRUPT) : MR_OK;
 }
 
-mr_err book_body_load(const void *bytes, size_t n, struct book *book) {
+mr_err book_body_load(const void *bytes, size_t n, uint32_t format, struct book *book) {
     struct source source = {.at = bytes, .end = (const uint8_t *)bytes + n};
-    return load_parts(&source, book);
+    return load_parts(&source, format, book);
 }

@@ -190,6 +190,10 @@ static void save_parts(struct book_sink *sink, const struct book *book, const ui
             save_letter(sink, renumbered, &book->letters.items[i].letter);
         }
     }
+    put_number(sink, book->audit.number);
+    if (book->audit.number != 0) {
+        book_sink_put(sink, book->audit.hash, sizeof book->audit.hash);
+    }
 }
 
 mr_err book_body_save(struct book_sink *sink, const struct book *book) {

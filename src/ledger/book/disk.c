@@ -6,14 +6,15 @@
  * syncs in place of one.
  *
  *   name    checkpoint-<position, 16 hex digits>
- *   0       "MRCHECK1", format u32 = 1, zero u32, store id 16 bytes, position u64, saved_ms u64,
+ *   0       "MRCHECK1", format u32 = 2, zero u32, store id 16 bytes, position u64, saved_ms u64,
  *           zero 12 bytes, CRC-32C of these 60 bytes u32
  *   64      the body: varints and texts, see book_body_save
  *   end-12  length of the body u64, CRC-32C of everything before u32
  *
  * The head has a checksum of its own so that a newer format is told from damage; its 64 bytes keep
  * this meaning in every format. Only keys in use are written, numbered anew, so that names that
- * producers once sent do not stay for ever.
+ * producers once sent do not stay for ever. Format 1, which is read too, lacks the head of the
+ * audit log at the body's end.
  *
  * Safety: written beside, synced, renamed, directory synced; then all but the two newest are
  * removed. Loading reads the whole file, checks its CRC first, and decodes strictly all the same.
@@ -27,7 +28,7 @@
 #include <stdio.h>
 
 #define MAGIC      "MRCHECK1"
-#define FORMAT     1U
+#define FORMAT     2U
 #define HEAD_BYTES 64U
 #define END_BYTES  12U
 #define PATH_SIZE  4200U
@@ -208,7 +209,8 @@ static mr_err decode_file(const struct book_options *options, mr_str text, const
     MR_TRY(check_file(text, store_id));
     struct book *book;
     MR_TRY(book_new(options, &book));
-    mr_err err = book_body_load(text.ptr + HEAD_BYTES, text.len - HEAD_BYTES - END_BYTES, book);
+    mr_err err = book_body_load(text.ptr + HEAD_BYTES, text.len - HEAD_BYTES - END_BYTES,
+                                mr_get_u32(text.ptr + 8), book);
     if (mr_is_err(err)) {
         book_free(book);
         return err;

@@ -58,6 +58,7 @@ struct book {
     uint32_t origin_max;
     struct record_counters totals; /* sums over all */
     uint64_t late;                 /* deliveries named by a record after their end */
+    struct record_audit audit;     /* number 0: none yet */
     /* destinations, in the order met; index table by number */
     struct dest **dests; /* owned, and what they point to */
     uint32_t n_dests, dests_capacity;

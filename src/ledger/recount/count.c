@@ -199,6 +199,7 @@ static mr_err count_erased(struct recount *recount, mr_str body) {
 }
 
 mr_err recount_count(struct recount *recount, const struct journal_record *record) {
+    struct record_audit audit;
     switch ((enum record_type)record->type) {
     case RECORD_EVENT:
         return count_event(recount, record->pos, record->body);
@@ -215,6 +216,8 @@ mr_err recount_count(struct recount *recount, const struct journal_record *recor
     case RECORD_TOTALS:
     case RECORD_EXPIRE:
         return MR_OK;
+    case RECORD_AUDIT:
+        return record_audit_decode(record->body, &audit); /* counts nothing */
     case RECORD_NONE:
         break;
     }

@@ -397,7 +397,8 @@ static void routes_are_found_with_their_rights(void **state) {
         const struct auth_route_info *info = auth_route_info((enum auth_route)i);
         enum auth_access wanted = AUTH_NO_ACCESS;
         if (info->resource != AUTH_RES_NONE) {
-            wanted = mr_str_eq(info->method, MR_STR("GET"))      ? AUTH_READ
+            wanted = i == AUTH_ROUTE_OWNERSHIP_TRANSFER          ? AUTH_MODIFY /* of the account */
+                     : mr_str_eq(info->method, MR_STR("GET"))    ? AUTH_READ
                      : mr_str_eq(info->method, MR_STR("POST"))   ? AUTH_WRITE
                      : mr_str_eq(info->method, MR_STR("PATCH"))  ? AUTH_MODIFY
                      : mr_str_eq(info->method, MR_STR("DELETE")) ? AUTH_DELETE

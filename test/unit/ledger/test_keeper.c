@@ -768,6 +768,47 @@ static void the_recount_finds_a_wrong_book(void **state) {
     disk_free(rig.disk);
 }
 
+struct heads {
+    size_t n;
+    uint64_t numbers[8];
+};
+
+static void on_audit(void *ctx, uint64_t pos, const struct record_audit *audit) {
+    struct heads *heads = ctx;
+    assert_true(pos > 0 && heads->n < 8);
+    heads->numbers[heads->n++] = audit->number;
+}
+
+static void the_recount_tells_every_head_of_the_audit_log(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_init(&rig, 12);
+    rig_open(&rig);
+    for (uint64_t number = 3; number < 6; number++) {
+        const struct record_audit audit = {.number = number};
+        assert_true(mr_is_ok(record_audit_encode(&audit, body.bytes, BODY_MAX, &body.len)));
+        (void)append(&rig, JOURNAL_CONTROL, RECORD_AUDIT);
+    }
+    struct book_options book_options = {0};
+    struct book *book;
+    assert_true(mr_is_ok(book_new(&book_options, &book)));
+    assert_true(mr_is_ok(book_apply(book, 1, 2, RECORD_AUDIT, body_view(&body))));
+    book_advance(book, journal_durable(rig.journal));
+    struct heads heads = {0};
+    struct recount_options options = {
+        .journal = rig.journal, .book = book, .on_audit = on_audit, .ctx = &heads};
+    struct recount_result result;
+    assert_true(mr_is_ok(recount_run(&options, &result)));
+    assert_int_equal(result.findings, 0);
+    assert_int_equal(heads.n, 4); /* the checkpoint's too: what retention took is in it */
+    assert_int_equal(heads.numbers[0], 5);
+    assert_int_equal(heads.numbers[1], 3);
+    assert_int_equal(heads.numbers[3], 5);
+    book_free(book);
+    rig_close(&rig, true);
+    disk_free(rig.disk);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(questions_are_answered_at_the_durable_position),
@@ -781,6 +822,7 @@ int main(void) {
         cmocka_unit_test(failing_files_raise_the_alarm_and_heal),
         cmocka_unit_test(a_damaged_event_becomes_a_dead_letter_and_a_finding),
         cmocka_unit_test(the_recount_finds_a_wrong_book),
+        cmocka_unit_test(the_recount_tells_every_head_of_the_audit_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,7 @@ static mr_err decode_any(uint8_t type, mr_str body) {
     struct record_add add;
     struct record_discard discard;
     struct record_totals totals;
+    struct record_audit audit;
     const uint8_t *items;
     uint8_t cause;
     uint32_t n;
@@ -35,6 +36,8 @@ static mr_err decode_any(uint8_t type, mr_str body) {
         return record_totals_decode(body, &totals, &entries);
     case RECORD_EXPIRE:
         return record_expire_decode(body, &cause, &n, &items);
+    case RECORD_AUDIT:
+        return record_audit_decode(body, &audit);
     case RECORD_NONE:
         break;
     }
@@ -305,6 +308,32 @@ static void totals_come_back(void **state) {
     assert_strict(RECORD_TOTALS, &body);
 }
 
+static void audit_heads_come_back(void **state) {
+    (void)state;
+    static struct body body;
+    struct record_audit audit = {.number = UINT64_MAX};
+    struct record_audit back;
+    for (size_t i = 0; i < sizeof audit.hash; i++) {
+        audit.hash[i] = (uint8_t)(i * 7 + 1);
+    }
+    assert_true(mr_is_ok(record_audit_encode(&audit, body.bytes, BODY_MAX, &body.len)));
+    assert_int_equal(body.len, RECORD_AUDIT_BYTES);
+    assert_true(mr_is_ok(record_audit_decode(body_view(&body), &back)));
+    assert_true(back.number == audit.number);
+    assert_memory_equal(back.hash, audit.hash, sizeof back.hash);
+    assert_strict(RECORD_AUDIT, &body);
+    assert_true(mr_err_is(
+        record_audit_encode(&audit, body.bytes, RECORD_AUDIT_BYTES - 1, &body.len), MR_E_LIMIT));
+    audit.number = 0; /* there is no such row */
+    assert_true(
+        mr_err_is(record_audit_encode(&audit, body.bytes, BODY_MAX, &body.len), MR_E_INVALID));
+    mr_put_u64(body.bytes + 8, 0);
+    assert_true(mr_err_is(record_audit_decode(body_view(&body), &back), LEDGER_E_RECORD));
+    mr_put_u64(body.bytes + 8, 1);
+    body.bytes[3] = 1; /* reserved */
+    assert_true(mr_err_is(record_audit_decode(body_view(&body), &back), LEDGER_E_RECORD));
+}
+
 static void letter_ids_are_ulids(void **state) {
     (void)state;
     struct chance chance = {1};
@@ -343,6 +372,8 @@ static void reasons_have_names(void **state) {
     assert_true(mr_err_is(record_reason_parse(MR_STR("nope"), &back), MR_E_NOT_FOUND));
     assert_string_equal(record_reason_name(RECORD_REASON_COUNT), "unknown");
     assert_string_equal(record_type_name(RECORD_EXPIRE), "expire");
+    assert_string_equal(record_type_name(RECORD_AUDIT), "audit");
+    assert_string_equal(record_type_name(RECORD_AUDIT + 1), "unknown");
     assert_string_equal(record_type_name(0), "unknown");
 }
 
@@ -354,6 +385,7 @@ int main(void) {
         cmocka_unit_test(dead_add_expire_come_back),
         cmocka_unit_test(discard_and_erased_come_back),
         cmocka_unit_test(totals_come_back),
+        cmocka_unit_test(audit_heads_come_back),
         cmocka_unit_test(letter_ids_are_ulids),
         cmocka_unit_test(reasons_have_names),
     };

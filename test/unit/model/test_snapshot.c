@@ -197,6 +197,42 @@ static void claims_are_checked_against_the_client(void **state) {
     }
 }
 
+static void put_account(struct snapshot_builder *builder, uint32_t number, uint32_t parent) {
+    char id[MODEL_ID_SIZE];
+    int n = snprintf(id, sizeof id, "acct_%u", number);
+    struct model_account *account =
+        model_account_new(number, mr_str_of(id, (size_t)n), MR_STR("A"));
+    account->parent = parent;
+    assert_ok(snapshot_put(builder, &account->object));
+}
+
+static void an_account_is_within_itself_and_those_above(void **state) {
+    (void)state;
+    struct snapshot_builder *builder = NULL;
+    assert_ok(snapshot_build(NULL, &builder));
+    for (uint32_t level = 1; level <= MODEL_ACCOUNT_LEVELS_MAX; level++) {
+        put_account(builder, level, level - 1);
+    }
+    put_account(builder, 100, 1);
+    put_account(builder, 200, 201); /* a circle, which the store cannot hold */
+    put_account(builder, 201, 200);
+    struct snapshot *snapshot = snapshot_finish(builder);
+    for (uint32_t a = 1; a <= MODEL_ACCOUNT_LEVELS_MAX; a++) {
+        for (uint32_t b = 1; b <= MODEL_ACCOUNT_LEVELS_MAX; b++) {
+            const struct model_account *account = snapshot_account(snapshot, a);
+            assert_int_equal(snapshot_account_is_within(snapshot, account, b), b <= a);
+        }
+        assert_false(snapshot_account_is_within(snapshot, snapshot_account(snapshot, a), 100));
+    }
+    const struct model_account *beside = snapshot_account(snapshot, 100);
+    assert_true(snapshot_account_is_within(snapshot, beside, 1));
+    assert_false(snapshot_account_is_within(snapshot, beside, 2));
+    assert_false(snapshot_account_is_within(snapshot, beside, 0));
+    assert_false(snapshot_account_is_within(snapshot, NULL, 0));
+    assert_false(snapshot_account_is_within(snapshot, snapshot_account(snapshot, 200), 1));
+    snapshot_unref(snapshot);
+}
+
 static void settings_are_copied_with_their_secrets(void **state) {
     (void)state;
     struct secret_slab *slab = NULL;
@@ -273,6 +309,7 @@ int main(void) {
         cmocka_unit_test(an_id_belongs_to_one_number),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(claims_are_checked_against_the_client),
+        cmocka_unit_test(an_account_is_within_itself_and_those_above),
         cmocka_unit_test(settings_are_copied_with_their_secrets),
         cmocka_unit_test(the_catalogue_knows_the_shipped_types),
     };

@@ -1,8 +1,8 @@
-/* libcurl's functions that the client commands use. The library is opened when such a command runs:
- * it brings two dozen others along, which the server, the same program, would carry for nothing
- * (3 MiB at rest). */
-#ifndef MR_CLI_LIBCURL_H
-#define MR_CLI_LIBCURL_H
+/* libcurl's functions that client commands and the sender of mail use. The library is opened when
+ * one of them first needs it: it brings two dozen others along, which a server that sends no mail
+ * would carry for nothing (3 MiB at rest). */
+#ifndef MR_NET_LIBCURL_H
+#define MR_NET_LIBCURL_H
 
 #include <curl/curl.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* libcurl, opened late. See libcurl.h. The number in the file's name is its interface's, which has
  * been the same since 2006; the symbols are those of its headers. */
-#include "cli/libcurl.h"
+#include "net/libcurl.h"
 
 #include "os/library.h"
 

@@ -1,0 +1,117 @@
+/* Users of an account over HTTP: reading, changing, removing, and handing the account over. Invites
+ * stand in a file of their own. */
+#include "api/call.h"
+
+#include "control/people/users.h"
+
+static struct user_editor editor_of(const struct api_call *call) {
+    return (struct user_editor){.account = call->home, .user = call->user, .scopes = &call->scopes};
+}
+
+static mr_err answer_user(struct api_call *call, const struct user_view *view) {
+    control_etag_format(view->version, call->etag);
+    return user_write_json(view, &call->out);
+}
+
+static mr_err list(struct control *control, struct api_call *call) {
+    const struct control_page *page = call->ask;
+    struct user_view *rows;
+    size_t n;
+    uint64_t count = 0;
+    MR_TRY(users_list(control, call->account, *page, &call->arena, &rows, &n, &count,
+                      &call->job.refusal));
+    return user_list_write_json(rows, n, page, count, api_list_url(call), &call->out);
+}
+
+void api_users_list(struct api_call *call) {
+    static const char *const names[] = {"page_size", "page_number"};
+    mr_str values[2];
+    struct control_page *page = mr_arena_calloc(&call->arena, 1, sizeof *page);
+    if (page == NULL) {
+        api_refuse_memory(call);
+        return;
+    }
+    call->ask = page;
+    if (api_query_take(call, names, values, 2) && api_page_take(call, values[0], values[1], page)) {
+        api_submit(call, list, NULL);
+    }
+}
+
+static mr_err get(struct control *control, struct api_call *call) {
+    struct user_view view;
+    MR_TRY(users_get(control, call->account, call->params[0], &call->arena, &view,
+                     &call->job.refusal));
+    return answer_user(call, &view);
+}
+
+void api_user_get(struct api_call *call) {
+    if (api_query_take(call, NULL, NULL, 0)) {
+        api_submit(call, get, NULL);
+    }
+}
+
+static mr_err patch(struct control *control, struct api_call *call) {
+    struct user_view view;
+    const struct user_editor editor = editor_of(call);
+    MR_TRY(users_patch(control, &editor, call->account, call->params[0], call->body,
+                       control_etag_parse(call->if_match), &call->arena, &view,
+                       &call->job.refusal));
+    return answer_user(call, &view);
+}
+
+void api_user_patch(struct api_call *call) {
+    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0)) {
+        api_submit(call, patch, NULL);
+    }
+}
+
+static mr_err delete_work(struct control *control, struct api_call *call) {
+    const struct user_editor editor = editor_of(call);
+    call->status = 204;
+    return users_delete(control, &editor, call->account, call->params[0],
+                        control_etag_parse(call->if_match), &call->job.refusal);
+}
+
+void api_user_delete(struct api_call *call) {
+    if (api_query_take(call, NULL, NULL, 0)) {
+        api_submit(call, delete_work, NULL);
+    }
+}
+
+/* ---- handing over ---- */
+
+static mr_err transfer(struct control *control, struct api_call *call) {
+    const mr_str *user_id = call->ask;
+    const struct user_editor editor = editor_of(call);
+    struct user_view view;
+    MR_TRY(users_transfer(control, &editor, call->account, *user_id, call->session_id, &call->arena,
+                          &view, &call->job.refusal));
+    return user_write_json(&view, &call->out);
+}
+
+void api_ownership_transfer(struct api_call *call) {
+    if (!api_require_json(call) || !api_query_take(call, NULL, NULL, 0)) {
+        return;
+    }
+    if (!mr_str_eq(call->params[0], call->account_id)) {
+        api_refuse(call, 404, 20404, "there is no such account here");
+        return;
+    }
+    json_tape tape;
+    struct refusal refusal;
+    mr_str *user_id = mr_arena_calloc(&call->arena, 1, sizeof *user_id);
+    mr_err err = shape_read(&tape, call->body, &ownership_shape, SHAPE_CREATE, &refusal);
+    if (mr_is_ok(err)) {
+        err = user_id == NULL ? MR_ERR(MR_E_NOMEM)
+                              : shape_text(json_root(&tape), "user_id", &call->arena, user_id);
+    }
+    json_tape_done(&tape);
+    if (mr_err_is(err, CONTROL_E_REFUSED)) {
+        api_refuse_with(call, &refusal);
+    } else if (mr_is_err(err)) {
+        api_refuse_memory(call);
+    } else {
+        call->ask = user_id;
+        api_submit(call, transfer, NULL);
+    }
+}
