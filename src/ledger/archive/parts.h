@@ -54,7 +54,7 @@ struct archive {
 };
 
 /* Bytes of an entry in its file. */
-inline uint64_t archive_entry_bytes(uint32_t len) {
+static inline uint64_t archive_entry_bytes(uint32_t len) {
     return ENTRY_HEAD + (((uint64_t)len + 7) & ~UINT64_C(7));
 }
 
