@@ -36,6 +36,7 @@ struct parser {
     json_value settings;
     mr_arena *arena;
     struct model_webhook *out;
+    struct model_delivery *delivery;
     struct refusal *refusal;
 };
 
@@ -78,7 +79,7 @@ static mr_err parse_delays(const struct parser *parser, json_value delays) {
     static const struct body_place inside = {.path = "settings.retry_policy.",
                                              .wrong = REFUSAL_MALFORMED};
     static const char *const members[] = {"delays_ms"};
-    struct model_retry *retry = &parser->out->retry;
+    struct model_retry *retry = &parser->delivery->retry;
     MR_TRY(body_only(delays, &inside, members, 1, parser->refusal));
     MR_TRY(body_needs(delays, &inside, members, 1, parser->refusal));
     json_value list = json_find(delays, MR_STR("delays_ms"));
@@ -104,11 +105,11 @@ static mr_err parse_delays(const struct parser *parser, json_value delays) {
 static mr_err parse_retry(const struct parser *parser) {
     json_value value = member(parser, "retry_policy");
     if (json_is_absent(value) || json_string_eq(value, MR_STR("kore"))) {
-        parser->out->retry.kind = MODEL_RETRY_KORE;
+        parser->delivery->retry.kind = MODEL_RETRY_KORE;
         return MR_OK;
     }
     if (json_string_eq(value, MR_STR("standard"))) {
-        parser->out->retry.kind = MODEL_RETRY_STANDARD;
+        parser->delivery->retry.kind = MODEL_RETRY_STANDARD;
         return MR_OK;
     }
     if (json_kind_of(value) == JSON_OBJECT) {
@@ -362,39 +363,41 @@ static mr_err parse_certificates(const struct parser *parser) {
 static mr_err parse_numbers(const struct parser *parser) {
     json_value s = parser->settings;
     struct model_webhook *out = parser->out;
+    struct model_delivery *delivery = parser->delivery;
     struct refusal *refusal = parser->refusal;
     uint32_t method = 0;
     uint32_t format = 0;
     MR_TRY(body_enum(s, &place, "method", method_names, 2, &method, refusal));
     MR_TRY(body_enum(s, &place, "format", format_names, 4, &format, refusal));
     MR_TRY(body_bool(s, &place, "escape_non_ascii", &out->escape_non_ascii, refusal));
-    MR_TRY(body_u32(s, &place, "batch_max", 1, MODEL_BATCH_MAX, &out->batch_max, refusal));
+    MR_TRY(body_u32(s, &place, "batch_max", 1, MODEL_BATCH_MAX, &delivery->batch_max, refusal));
     MR_TRY(body_u32(s, &place, "batch_bytes_max", MODEL_BATCH_BYTES_MIN, MODEL_BATCH_BYTES_MAX,
-                    &out->batch_bytes_max, refusal));
-    MR_TRY(body_u32(s, &place, "linger_ms", 0, MODEL_LINGER_MS_MAX, &out->linger_ms, refusal));
+                    &delivery->batch_bytes_max, refusal));
+    MR_TRY(body_u32(s, &place, "linger_ms", 0, MODEL_LINGER_MS_MAX, &delivery->linger_ms, refusal));
     MR_TRY(body_u32(s, &place, "timeout_ms", MODEL_TIMEOUT_MS_MIN, MODEL_TIMEOUT_MS_MAX,
-                    &out->timeout_ms, refusal));
-    MR_TRY(
-        body_u32(s, &place, "rate_per_second", 1, MODEL_RATE_MAX, &out->rate_per_second, refusal));
-    MR_TRY(body_u32(s, &place, "concurrency_max", 1, MODEL_CONCURRENCY_MAX, &out->concurrency_max,
+                    &delivery->timeout_ms, refusal));
+    MR_TRY(body_u32(s, &place, "rate_per_second", 1, MODEL_RATE_MAX, &delivery->rate_per_second,
                     refusal));
+    MR_TRY(body_u32(s, &place, "concurrency_max", 1, MODEL_CONCURRENCY_MAX,
+                    &delivery->concurrency_max, refusal));
     out->method = (enum model_method)method;
     out->format = (enum model_format)format;
     return MR_OK;
 }
 
 mr_err settings_parse(const struct settings_context *context, json_value settings, mr_arena *arena,
-                      struct model_webhook *out, struct refusal *ret_refusal) {
+                      struct model_settings *out, struct refusal *ret_refusal) {
     if (json_kind_of(settings) != JSON_OBJECT) {
         return refuse(ret_refusal, REFUSAL_MALFORMED, "settings must be an object.");
     }
-    struct model_webhook webhook;
-    model_webhook_init(&webhook);
+    struct model_settings parsed;
+    model_settings_init(&parsed, context->kind);
     struct parser parser = {
         .context = context,
         .settings = settings,
         .arena = arena,
-        .out = &webhook,
+        .out = &parsed.webhook,
+        .delivery = &parsed.delivery,
         .refusal = ret_refusal,
     };
     mr_err err = body_only(settings, &place, member_names, MEMBERS, ret_refusal);
@@ -417,10 +420,10 @@ mr_err settings_parse(const struct settings_context *context, json_value setting
         err = parse_certificates(&parser);
     }
     if (mr_is_err(err)) {
-        model_webhook_release(&webhook);
+        model_settings_release(&parsed);
         return err;
     }
-    *out = webhook;
+    *out = parsed;
     return MR_OK;
 }
 
@@ -456,24 +459,26 @@ static void write_headers(const struct model_webhook *webhook, bool reveal, json
     json_out_end(out);
 }
 
-mr_err settings_write_public(const struct model_webhook *webhook, mr_buf *out) {
+mr_err settings_write_public(const struct model_settings *settings, mr_buf *out) {
+    const struct model_webhook *webhook = &settings->webhook;
+    const struct model_delivery *delivery = &settings->delivery;
     json_out writer;
     json_out *w = &writer;
     json_out_init(w, out);
     json_out_object(w);
     json_out_member_str(w, "url", webhook->url);
     json_out_member_c(w, "method", method_names[webhook->method]);
-    json_out_member_u64(w, "batch_max", webhook->batch_max);
-    json_out_member_u64(w, "batch_bytes_max", webhook->batch_bytes_max);
-    json_out_member_u64(w, "linger_ms", webhook->linger_ms);
-    json_out_member_u64(w, "timeout_ms", webhook->timeout_ms);
-    write_retry(&webhook->retry, w);
-    if (webhook->rate_per_second == 0) {
+    json_out_member_u64(w, "batch_max", delivery->batch_max);
+    json_out_member_u64(w, "batch_bytes_max", delivery->batch_bytes_max);
+    json_out_member_u64(w, "linger_ms", delivery->linger_ms);
+    json_out_member_u64(w, "timeout_ms", delivery->timeout_ms);
+    write_retry(&delivery->retry, w);
+    if (delivery->rate_per_second == 0) {
         json_out_member_null(w, "rate_per_second");
     } else {
-        json_out_member_u64(w, "rate_per_second", webhook->rate_per_second);
+        json_out_member_u64(w, "rate_per_second", delivery->rate_per_second);
     }
-    json_out_member_u64(w, "concurrency_max", webhook->concurrency_max);
+    json_out_member_u64(w, "concurrency_max", delivery->concurrency_max);
     write_headers(webhook, false, w);
     json_out_member_array(w, "signatures");
     for (size_t i = 0; i < 3; i++) {
@@ -493,7 +498,8 @@ mr_err settings_write_public(const struct model_webhook *webhook, mr_buf *out) {
     return json_out_finish(w);
 }
 
-mr_err settings_write_private(const struct model_webhook *webhook, mr_buf *out, bool *ret_has) {
+mr_err settings_write_private(const struct model_settings *settings, mr_buf *out, bool *ret_has) {
+    const struct model_webhook *webhook = &settings->webhook;
     json_out writer;
     json_out_init(&writer, out);
     json_out_object(&writer);

@@ -19,17 +19,18 @@ struct settings_context {
     /* Where a write-only value given as "[redacted]" comes from: what was written by
      * settings_write_private, or absent: then "[redacted]" is refused. */
     json_value stored;
+    enum model_destination_kind kind;
 };
 
 /* Parses the object into out, whose memory arena is (texts, headers). Unknown members 20001, a
  * missing url 20002, others 20400 or 31010, each naming the member. Secrets are taken from the
- * slab: on error none is left behind; on success release them with model_webhook_release. */
+ * slab: on error none is left behind; on success release them with model_settings_release. */
 mr_err settings_parse(const struct settings_context *context, json_value settings, mr_arena *arena,
-                      struct model_webhook *out, struct refusal *ret_refusal);
+                      struct model_settings *out, struct refusal *ret_refusal);
 /* Appends the public form: all members with their present values. */
-mr_err settings_write_public(const struct model_webhook *webhook, mr_buf *out);
+mr_err settings_write_public(const struct model_settings *settings, mr_buf *out);
 /* Appends the write-only members: {"headers":{…},"client_key_pem":"…"}; a secret text: wipe it.
  * *ret_has false: there are none. */
-mr_err settings_write_private(const struct model_webhook *webhook, mr_buf *out, bool *ret_has);
+mr_err settings_write_private(const struct model_settings *settings, mr_buf *out, bool *ret_has);
 
 #endif

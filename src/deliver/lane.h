@@ -108,7 +108,14 @@ enum lane_reason {
     LANE_REASON_GONE = 9,        /* 410 */
     LANE_REASON_UNREADABLE = 11, /* its bytes are lost */
     LANE_REASON_RESET = 13,
-    LANE_REASON_THROTTLED = 14, /* Retry-After: no attempt spent */
+    LANE_REASON_THROTTLED = 14, /* Retry-After, or a stream's limit: no attempt spent */
+    LANE_REASON_REJECTED = 15,  /* one event of a batch refused */
+    LANE_REASON_STREAM_MISSING = 16,
+    LANE_REASON_ACCESS_DENIED = 17,
+    LANE_REASON_KMS = 18,
+    LANE_REASON_CREDENTIALS = 19,
+    LANE_REASON_RECORD_TOO_LARGE = 20,
+    LANE_REASON_INTERNAL = 21, /* the receiving service failed */
     LANE_REASON_COUNT
 };
 /* "status", "timeout", … as shown in dead letters. */

@@ -72,6 +72,13 @@ const char *lane_reason_name(enum lane_reason reason) {
         [LANE_REASON_GONE] = "gone",
         [LANE_REASON_UNREADABLE] = "unreadable",
         [LANE_REASON_THROTTLED] = "throttled",
+        [LANE_REASON_REJECTED] = "rejected",
+        [LANE_REASON_STREAM_MISSING] = "stream_missing",
+        [LANE_REASON_ACCESS_DENIED] = "access_denied",
+        [LANE_REASON_KMS] = "kms",
+        [LANE_REASON_CREDENTIALS] = "credentials",
+        [LANE_REASON_RECORD_TOO_LARGE] = "record_too_large",
+        [LANE_REASON_INTERNAL] = "internal",
     };
     MR_ASSERT((unsigned)reason < LANE_REASON_COUNT);
     return names[reason] != NULL ? names[reason] : "unknown";

@@ -385,7 +385,7 @@ static mr_err compose(struct attempt *attempt, const mr_str *envelopes, size_t n
     struct lane_request *request = attempt->request;
     struct sink_request *sink = &attempt->sink;
     size_t bytes_max =
-        request->is_retry ? SIZE_MAX : attempt->target->destination->webhook.batch_bytes_max;
+        request->is_retry ? SIZE_MAX : attempt->target->destination->delivery.batch_bytes_max;
     size_t used;
     mr_buf_reset(&sink->body);
     sink->form = request->form;
@@ -415,7 +415,7 @@ static mr_err send_attempt(struct attempt *attempt, const char **ret_why) {
     sink->secret = account != NULL ? &account->webhook_secret : &none;
     sink->token = attempt->token;
     sink->now = loop_wall(shard->options.loop);
-    sink->timeout_ms = destination->webhook.timeout_ms;
+    sink->timeout_ms = destination->delivery.timeout_ms;
     sink->is_suspect = attempt->owner->lane.window_failed;
     sink->is_fresh = false;
     sink->on_done = on_sent;

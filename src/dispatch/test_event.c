@@ -306,7 +306,7 @@ mr_err test_event_start(const struct test_spec *spec) {
     run->sink.target = run->target;
     run->sink.secret = &run->secret;
     run->sink.token = run->token;
-    run->sink.timeout_ms = spec->destination->webhook.timeout_ms;
+    run->sink.timeout_ms = spec->destination->delivery.timeout_ms;
     run->sink.is_fresh = true;
     run->sink.on_done = on_sent;
     run->why = "could not be sent: too many requests wait for a connection";

@@ -31,8 +31,12 @@ enum model_method sink_form_method(uint32_t form) {
 }
 
 uint32_t sink_batch_max(const struct model_destination *destination) {
+    uint32_t batch_max = destination->delivery.batch_max;
+    if (destination->kind != MODEL_KIND_WEBHOOK) {
+        return batch_max;
+    }
     size_t most = event_format_events_max((enum event_format)destination->webhook.format);
-    return destination->webhook.batch_max < most ? destination->webhook.batch_max : (uint32_t)most;
+    return batch_max < most ? batch_max : (uint32_t)most;
 }
 
 static mr_err prepare_trust(const struct sink_env *env, struct sink_target *target) {

@@ -18,7 +18,7 @@ static const char *const member_names[] = {"name",     "description", "kind",
 static const struct body_place place = {.path = "", .wrong = REFUSAL_MALFORMED};
 
 void destination_draft_done(struct destination_draft *draft) {
-    model_webhook_release(&draft->webhook);
+    model_settings_release(&draft->settings);
 }
 
 /* ---- a whole document ---- */
@@ -61,7 +61,7 @@ static mr_err parse_document(const struct settings_context *context, json_value 
     MR_TRY(body_object(root, &place, "metadata", METADATA_BYTES_MAX, arena, &draft->metadata,
                        ret_refusal));
     MR_TRY(parse_status(root, before, draft, ret_refusal));
-    return settings_parse(context, json_find(root, MR_STR("settings")), arena, &draft->webhook,
+    return settings_parse(context, json_find(root, MR_STR("settings")), arena, &draft->settings,
                           ret_refusal);
 }
 
@@ -169,9 +169,9 @@ mr_err destination_draft_encode(struct control *control, uint32_t number,
     mr_buf plain;
     mr_buf_init(&plain, DOCUMENT_MAX);
     bool has = false;
-    mr_err err = settings_write_public(&draft->webhook, public_form);
+    mr_err err = settings_write_public(&draft->settings, public_form);
     if (mr_is_ok(err)) {
-        err = settings_write_private(&draft->webhook, &plain, &has);
+        err = settings_write_private(&draft->settings, &plain, &has);
     }
     if (mr_is_ok(err) && has) {
         err = destination_box_make(control, number, "private_sealed", mr_buf_view(&plain), box);

@@ -5,9 +5,9 @@
 #include "control/settings.h"
 #include "model/signing.h"
 
-/* Reads settings text with the private form (absent: none) into webhook. */
+/* Reads settings text with the private form (absent: none). */
 static mr_err parse_stored(struct control *control, mr_str settings, mr_secret private_form,
-                           mr_arena *arena, struct model_webhook *ret_webhook) {
+                           mr_arena *arena, struct model_settings *ret_settings) {
     json_tape tape;
     json_tape stored;
     struct refusal refusal;
@@ -24,7 +24,7 @@ static mr_err parse_stored(struct control *control, mr_str settings, mr_secret p
             .is_trusted = true,
             .stored = json_root(&stored),
         };
-        err = settings_parse(&context, json_root(&tape), arena, ret_webhook, &refusal);
+        err = settings_parse(&context, json_root(&tape), arena, ret_settings, &refusal);
         if (mr_err_is(err, CONTROL_E_REFUSED)) {
             mr_error(control->options.log, "stored_settings_invalid",
                      mr_kv_c("reason", refusal.message));
@@ -37,8 +37,8 @@ static mr_err parse_stored(struct control *control, mr_str settings, mr_secret p
 }
 
 /* The settings of the row under query's columns (settings, private, signing), secrets included. */
-static mr_err read_webhook(struct control *control, struct query *query, int first, uint32_t number,
-                           mr_arena *arena, struct model_webhook *ret_webhook) {
+static mr_err read_settings(struct control *control, struct query *query, int first,
+                            uint32_t number, mr_arena *arena, struct model_settings *ret_settings) {
     mr_secret private_form = MR_SECRET_NONE;
     mr_secret signing = MR_SECRET_NONE;
     mr_err err =
@@ -48,14 +48,14 @@ static mr_err read_webhook(struct control *control, struct query *query, int fir
     }
     if (mr_is_ok(err)) {
         err =
-            parse_stored(control, query_col_bytes(query, first), private_form, arena, ret_webhook);
+            parse_stored(control, query_col_bytes(query, first), private_form, arena, ret_settings);
         if (mr_is_ok(err)) {
             err = mr_secret_is_none(signing)
                       ? MR_OK
                       : signing_form_read(control->options.slab, mr_secret_reveal(signing),
-                                          &ret_webhook->signing);
+                                          &ret_settings->webhook.signing);
             if (mr_is_err(err)) {
-                model_webhook_release(ret_webhook);
+                model_settings_release(ret_settings);
             }
         }
     }
@@ -68,8 +68,8 @@ static mr_err make_object(struct control *control, struct query *query, uint32_t
                           struct model_object **ret_object) {
     mr_arena arena;
     mr_arena_init(&arena, DOCUMENT_MAX);
-    struct model_webhook webhook;
-    mr_err err = read_webhook(control, query, 6, number, &arena, &webhook);
+    struct model_settings settings;
+    mr_err err = read_settings(control, query, 6, number, &arena, &settings);
     if (mr_is_err(err)) {
         mr_arena_done(&arena);
         return err;
@@ -82,10 +82,9 @@ static mr_err make_object(struct control *control, struct query *query, uint32_t
         destination->status = (enum model_destination_status)query_col_i64(query, 3);
         destination->disabled_by = (enum model_disabled_by)query_col_i64(query, 4);
         destination->version = (uint32_t)query_col_i64(query, 5);
-        destination->kind = MODEL_KIND_WEBHOOK;
-        err = model_destination_set_webhook(destination, &webhook);
+        err = model_destination_set(destination, &settings);
     }
-    model_webhook_release(&webhook);
+    model_settings_release(&settings);
     mr_arena_done(&arena);
     if (mr_is_err(err)) {
         model_object_unref(destination == NULL ? NULL : &destination->object);

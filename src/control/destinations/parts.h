@@ -41,7 +41,8 @@ struct destination_draft {
     mr_str description;
     mr_str metadata;
     enum model_destination_status status;
-    struct model_webhook webhook; /* holds secrets: destination_draft_done, also after an error */
+    /* Holds secrets: destination_draft_done, also after an error. */
+    struct model_settings settings;
 };
 
 void destination_draft_done(struct destination_draft *draft);
