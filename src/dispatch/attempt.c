@@ -334,7 +334,8 @@ static enum gathered gather(struct attempt *attempt, mr_str *envelopes, size_t *
             if (!mr_str_is_absent(body) &&
                 mr_is_err(payload_envelope_as(
                     &shard->projector, snapshot_catalogue(shard->snapshot), body,
-                    lane_key_version(attempt->request->key), &shard->arena, &envelope))) {
+                    lane_key_version(lane_request_key(attempt->request, i)), &shard->arena,
+                    &envelope))) {
                 return GATHER_NOMEM;
             }
             if (!mr_str_is_absent(envelope)) {
