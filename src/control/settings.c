@@ -210,7 +210,7 @@ static json_value stored_header(const struct settings_context *context, mr_str n
 
 static mr_err secret_of(const struct parser *parser, json_value value, mr_secret *ret_secret) {
     mr_buf text;
-    mr_buf_init(&text, MODEL_PEM_BYTES_MAX);
+    mr_buf_init_private(&text, MODEL_PEM_BYTES_MAX);
     mr_err err = json_string_append(value, &text);
     if (mr_is_ok(err)) {
         err = mr_secret_new(parser->context->options->slab, mr_buf_view(&text), ret_secret);

@@ -228,8 +228,10 @@ test('the reference pages are current', () => {
   try {
     mkdirSync(path.join(dir, 'out'));
     const made = spawnSync('bash', [path.join(root, 'tools/reference'), '--binary', binary,
-      '--out', path.join(dir, 'out')], {encoding: 'utf8'});
+      '--out', path.join(dir, 'out'), '--man', path.join(dir, 'millrace.1')], {encoding: 'utf8'});
     assert.equal(made.status, 0, made.stderr);
+    assert.equal(readFileSync(path.join(root, 'docs/man/millrace.1'), 'utf8'),
+      readFileSync(path.join(dir, 'millrace.1'), 'utf8'), 'docs/man/millrace.1 is not current');
     const names = readdirSync(path.join(dir, 'out')).sort();
     const byHand = ['patterns.md', 'versions.md'];
     assert.deepEqual([...names, ...byHand].sort(),

@@ -141,7 +141,7 @@ mr_err destination_draft_patch(struct control *control, const struct destination
                                mr_str body, mr_arena *arena, struct destination_draft *draft,
                                struct refusal *ret_refusal) {
     mr_buf document;
-    mr_buf_init(&document, DOCUMENT_MAX);
+    mr_buf_init_private(&document, DOCUMENT_MAX); /* a patch may carry header values, keys */
     mr_buf present;
     mr_buf_init(&present, DOCUMENT_MAX);
     mr_err err = write_document(before, &present);
@@ -153,10 +153,6 @@ mr_err destination_draft_patch(struct control *control, const struct destination
     if (mr_is_ok(err)) {
         err = parse_changed(control, before, mr_buf_view(&document), arena, draft, ret_refusal);
     }
-    /* A patch may carry header values and keys. */
-    if (document.ptr != NULL) {
-        crypto_wipe(document.ptr, document.cap);
-    }
     mr_buf_done(&document);
     return err;
 }
@@ -167,7 +163,7 @@ mr_err destination_draft_encode(struct control *control, uint32_t number,
                                 const struct destination_draft *draft, mr_buf *public_form,
                                 mr_buf *box) {
     mr_buf plain;
-    mr_buf_init(&plain, DOCUMENT_MAX);
+    mr_buf_init_private(&plain, DOCUMENT_MAX);
     bool has = false;
     mr_err err = settings_write_public(&draft->settings, public_form);
     if (mr_is_ok(err)) {
@@ -175,9 +171,6 @@ mr_err destination_draft_encode(struct control *control, uint32_t number,
     }
     if (mr_is_ok(err) && has) {
         err = destination_box_make(control, number, "private_sealed", mr_buf_view(&plain), box);
-    }
-    if (plain.ptr != NULL) {
-        crypto_wipe(plain.ptr, plain.cap);
     }
     mr_buf_done(&plain);
     return err;

@@ -150,6 +150,7 @@ static void make_format_1(struct fixture *f) {
             " ALTER TABLE accounts DROP COLUMN description;"
             " ALTER TABLE accounts DROP COLUMN second_factor;"
             " ALTER TABLE clients DROP COLUMN updated_ms;"
+            " ALTER TABLE signing_keys DROP COLUMN longest_expiry_s;"
             " ALTER TABLE users DROP COLUMN name; ALTER TABLE users DROP COLUMN products;"
             " ALTER TABLE users DROP COLUMN password; ALTER TABLE users DROP COLUMN password_ms;"
             " ALTER TABLE users DROP COLUMN totp_sealed;"
@@ -217,6 +218,8 @@ static void an_older_folder_is_upgraded_and_keeps_what_it_has(void **state) {
     assert_int_equal(count_of(&f, "PRAGMA user_version"), 3);
     assert_int_equal(count_of(&f, "SELECT count(*) FROM schema_versions"), 0);
     assert_int_equal(count_of(&f, "SELECT count(*) FROM users WHERE generation = 1"), 1);
+    /* Its key may have signed tokens of any expiry. */
+    assert_int_equal(count_of(&f, "SELECT longest_expiry_s FROM signing_keys"), 63072000);
     fixture_done(&f);
 }
 
