@@ -38,9 +38,9 @@ static mr_err parse_status(json_value root, enum model_destination_status before
     return MR_OK;
 }
 
-/* A whole document to a draft. */
-static mr_err parse_document(const struct settings_context *context, json_value root,
-                             enum model_destination_status before, mr_arena *arena,
+/* A whole document to a draft. before: the row it is made of; NULL for a new one. */
+static mr_err parse_document(struct settings_context *context, json_value root,
+                             const struct destination_view *before, mr_arena *arena,
                              struct destination_draft *draft, struct refusal *ret_refusal) {
     static const char *const needed[] = {"name", "kind", "settings"};
     uint32_t kind = 0;
@@ -50,17 +50,18 @@ static mr_err parse_document(const struct settings_context *context, json_value 
                      ret_refusal));
     MR_TRY(body_enum(root, &place, "kind", destination_kind_names, DESTINATION_KINDS, &kind,
                      ret_refusal));
-    if (kind != MODEL_KIND_WEBHOOK) {
+    if (before != NULL && kind != (uint32_t)before->kind) {
         return refuse(ret_refusal, REFUSAL_MALFORMED,
-                      "kind: destinations of kind kinesis are not available in this version.");
+                      "kind cannot be changed: create another destination.");
     }
+    context->kind = (enum model_destination_kind)kind;
     draft->description = MR_STR("");
     draft->metadata = MR_STR("{}");
     MR_TRY(body_text(root, &place, "description", 0, DESTINATION_DESCRIPTION_MAX, true, arena,
                      &draft->description, ret_refusal));
     MR_TRY(body_object(root, &place, "metadata", METADATA_BYTES_MAX, arena, &draft->metadata,
                        ret_refusal));
-    MR_TRY(parse_status(root, before, draft, ret_refusal));
+    MR_TRY(parse_status(root, before != NULL ? before->status : MODEL_ACTIVE, draft, ret_refusal));
     return settings_parse(context, json_find(root, MR_STR("settings")), arena, &draft->settings,
                           ret_refusal);
 }
@@ -71,7 +72,7 @@ mr_err destination_draft_read(struct control *control, mr_str body, mr_arena *ar
     struct settings_context context = {.options = &control->options};
     mr_err err = body_read(&tape, body, ret_refusal);
     if (mr_is_ok(err)) {
-        err = parse_document(&context, json_root(&tape), MODEL_ACTIVE, arena, draft, ret_refusal);
+        err = parse_document(&context, json_root(&tape), NULL, arena, draft, ret_refusal);
     }
     json_tape_done(&tape);
     return err;
@@ -129,7 +130,7 @@ static mr_err parse_changed(struct control *control, const struct destination_vi
         err = json_tape_read(&tape, document, NULL);
     }
     if (mr_is_ok(err)) {
-        err = parse_document(&context, json_root(&tape), view->status, arena, draft, ret_refusal);
+        err = parse_document(&context, json_root(&tape), view, arena, draft, ret_refusal);
     }
     json_tape_done(&tape);
     json_tape_done(&stored);
