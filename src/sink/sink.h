@@ -64,6 +64,28 @@ enum sink_outcome {
     SINK_REQUEST,   /* it could not be rendered or sent from here */
     SINK_CANCELLED, /* not one byte left */
 };
+/* What became of one event of a request whose parts have outcomes of their own. */
+enum sink_item_kind {
+    SINK_ITEM_OK = 0,
+    SINK_ITEM_RETRY,
+    SINK_ITEM_THROTTLED, /* a limit of the receiver: spends no attempt, slows the lane */
+    SINK_ITEM_PERMANENT, /* it can never be received */
+};
+struct sink_item {
+    uint8_t kind;   /* enum sink_item_kind */
+    uint8_t reason; /* enum lane_reason; NONE for OK */
+};
+/* A step on the way, for Test Event, of kinds that have others than those of a HTTP call. */
+struct sink_step {
+    const char *name; /* "assume_role", "put_record" */
+    bool is_ok;
+    int64_t duration_ns;
+    mr_str detail;
+};
+
+/* Valid during on_done. Where there are items they alone say what became of the events, in the
+ * order composed; outcome, status and detail are then for people (a send that never came to an
+ * answer, because credentials were refused, has status 0). Without items the outcome is of all. */
 struct sink_result {
     enum sink_outcome outcome;
     uint16_t status;
@@ -71,6 +93,10 @@ struct sink_result {
     int64_t duration_ns;
     mr_str detail;                  /* why, for people; absent on an answer */
     const struct http_result *http; /* the call's own result; NULL where none was made */
+    const struct sink_item *items;
+    size_t n_items;
+    const struct sink_step *steps;
+    size_t n_steps;
 };
 
 /* One request. Memory of the caller's, which stays until on_done; the body belongs to it. */
