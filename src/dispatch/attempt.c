@@ -63,6 +63,7 @@ static void free_attempt(struct attempt *attempt) {
 static void release_attempt(struct attempt *attempt) {
     struct shard *shard = attempt->shard;
     mr_list_remove(&attempt->node);
+    sink_clear(&attempt->sink);
     sink_target_unref(attempt->target);
     attempt->target = NULL;
     attempt->request = NULL;
@@ -437,6 +438,7 @@ static mr_err compose(struct attempt *attempt, const mr_str *envelopes, size_t n
     size_t used;
     mr_buf_reset(&sink->body);
     sink->form = request->form;
+    sink->target = attempt->target;
     MR_TRY(sink_compose(sink, envelopes, n, bytes_max, &shard->arena, &used));
     if (used < n && request->is_retry) {
         return MR_ERR(MR_E_INVALID);
@@ -459,7 +461,6 @@ static mr_err send_attempt(struct attempt *attempt, const char **ret_why) {
     const struct model_account *account = snapshot_account(shard->snapshot, destination->account);
     static const mr_secret none = {NULL};
     struct sink_request *sink = &attempt->sink;
-    sink->target = attempt->target;
     sink->secret = account != NULL ? &account->webhook_secret : &none;
     sink->token = attempt->token;
     sink->now = loop_wall(shard->options.loop);

@@ -73,6 +73,7 @@ struct test_run {
 };
 
 static void free_run(struct test_run *run) {
+    sink_clear(&run->sink);
     sink_target_unref(run->target);
     mr_secret_unref(&run->secret);
     mr_buf_done(&run->sink.body);
@@ -261,10 +262,9 @@ static void write_bytes(json_out *o, const char *name, mr_str bytes) {
 
 static void write_exchange(const struct test_run *run, const struct http_result *http,
                            json_out *o) {
-    const struct model_destination *destination = run->target->destination;
     json_out_member_object(o, "request");
-    json_out_member_str(o, "method", model_method_name(sink_form_method(run->sink.form)));
-    json_out_member_str(o, "url", destination->webhook.url);
+    json_out_member_str(o, "method", sink_method(run->target, run->sink.form));
+    json_out_member_str(o, "url", run->target->url.text);
     json_out_member_c(o, "kore-idempotency-token", run->token);
     write_bytes(o, "body", mr_buf_view(&run->sink.body));
     json_out_end(o);
@@ -371,13 +371,13 @@ mr_err test_event_start(const struct test_spec *spec) {
     run->sink.form = sink_form_of(spec->destination);
     mr_err err = sink_target_new(spec->env, spec->destination, &run->target);
     if (mr_is_ok(err)) {
+        run->sink.target = run->target;
         err = compose(run);
     }
     if (mr_is_err(err)) {
         free_run(run);
         return MR_ERR(MR_E_NOMEM);
     }
-    run->sink.target = run->target;
     run->sink.secret = &run->secret;
     run->sink.token = run->token;
     run->sink.timeout_ms = spec->destination->delivery.timeout_ms;

@@ -67,15 +67,16 @@ static bool is_yes(const char *text) {
 /* Both 2015-08-30T12:36:00Z and 20150830T123600Z. */
 static mr_wall read_date(const char *text) {
     mr_wall t;
-    mr_civil c = {0};
-    if (mr_is_ok(mr_time_parse_rfc3339(mr_str_c(text), &t))) {
-        return t;
+    char spelled[32];
+    if (strlen(text) == sizeof "20150830T123600Z" - 1) {
+        snprintf(spelled, sizeof spelled, "%.4s-%.2s-%.2sT%.2s:%.2s:%.2sZ", text, text + 4,
+                 text + 6, text + 9, text + 11, text + 13);
+        text = spelled;
     }
-    if (sscanf(text, "%4d%2d%2dT%2d%2d%2dZ", &c.year, &c.month, &c.day, &c.hour, &c.minute,
-               &c.second) != 6) {
+    if (mr_is_err(mr_time_parse_rfc3339(mr_str_c(text), &t))) {
         fail("--date must be like 2015-08-30T12:36:00Z");
     }
-    return mr_wall_of_civil(&c);
+    return t;
 }
 
 static mr_str take_line(mr_str *rest) {

@@ -368,7 +368,7 @@ static mr_err refresh_key(struct crypto_hasher *hasher, const struct sigv4_signe
              MR_FMT(signer->service));
     MR_TRY(crypto_sha256(hasher, &signer->secret_key, 1, secret_hash));
     if (key->is_derived && strcmp(scope, key->scope) == 0 &&
-        memcmp(secret_hash, key->secret_hash, sizeof secret_hash) == 0) {
+        crypto_equal(secret_hash, key->secret_hash, sizeof secret_hash)) {
         return MR_OK;
     }
     MR_TRY(derive(hasher, signer, mr_str_of(date, 8), key->key));

@@ -232,11 +232,12 @@ export class Rig {
     return found;
   }
 
-  // Of both services: {service, code, message}.
+  // Of both services, oldest first: {at, service, code, message}.
   refusals() {
     return [['sts', this.sts], ['kinesis', this.kinesis]].flatMap(([service, {log}]) => log
       .filter(({refusal}) => refusal)
-      .map(({refusal: {code, message}}) => ({service, code, message})));
+      .map(({at, refusal: {code, message}}) => ({at, service, code, message})))
+      .sort((a, b) => a.at - b.at);
   }
 
   async end() {
