@@ -22,8 +22,17 @@
 #define DENIED_MEMBER      "\"error\":\"Invalid or expired token\""
 
 const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
-    [AUTH_ROUTE_TOKEN] = {API_BODY_MAX, api_token, API_KEY_IGNORED},
+    [AUTH_ROUTE_TOKEN] = {API_TOKEN_BODY_MAX, api_token, API_KEY_IGNORED},
     [AUTH_ROUTE_JWKS] = {0, api_jwks, API_KEY_IGNORED},
+    [AUTH_ROUTE_CLIENTS_LIST] = {0, api_clients_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_CLIENTS_CREATE] = {API_BODY_MAX, api_clients_create, API_KEY_IN_JOB},
+    [AUTH_ROUTE_CLIENT_GET] = {0, api_client_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_CLIENT_PATCH] = {API_BODY_MAX, api_client_patch, API_KEY_IGNORED},
+    [AUTH_ROUTE_CLIENT_DELETE] = {0, api_client_delete, API_KEY_IGNORED},
+    [AUTH_ROUTE_CLIENT_ROTATE_SECRET] = {API_BODY_MAX, api_client_rotate_secret, API_KEY_IN_JOB},
+    [AUTH_ROUTE_CLIENT_REVOKE_TOKENS] = {API_BODY_MAX, api_client_revoke_tokens, API_KEY_IN_JOB},
+    [AUTH_ROUTE_SIGNING_KEYS_LIST] = {0, api_signing_keys_list, API_KEY_IGNORED},
+    [AUTH_ROUTE_SIGNING_KEYS_ROTATE] = {API_BODY_MAX, api_signing_keys_rotate, API_KEY_IN_JOB},
     [AUTH_ROUTE_DESTINATIONS_LIST] = {0, api_destinations_list, API_KEY_IGNORED},
     [AUTH_ROUTE_DESTINATIONS_CREATE] = {API_BODY_MAX, api_destinations_create, API_KEY_IN_JOB},
     [AUTH_ROUTE_DESTINATION_GET] = {0, api_destination_get, API_KEY_IGNORED},
@@ -160,6 +169,7 @@ static void refuse_text(struct api_call *call, int status, uint32_t code, mr_str
     call->status = status;
     call->etag[0] = '\0';
     call->location = MR_STR_NONE;
+    code = api_error_code_in(auth_route_info(call->route)->errors, code);
     if (mr_is_err(
             api_error_write(call->api->public_url, status, code, message, members, &call->out))) {
         mr_buf_reset(&call->out);
@@ -252,10 +262,10 @@ static struct api_call *call_new(struct api *api, struct http_exchange *ex) {
     call->ex = ex;
     call->holds = 1;
     call->status = 200;
-    mr_arena_init(&call->arena, API_ARENA_MAX);
-    mr_buf_init(&call->out, API_ANSWER_MAX);
-    mr_buf_init(&call->members, API_ANSWER_MAX);
-    mr_buf_init(&call->stored, API_ANSWER_MAX);
+    mr_arena_init_private(&call->arena, API_ARENA_MAX);
+    mr_buf_init_private(&call->out, API_ANSWER_MAX);
+    mr_buf_init_private(&call->members, API_ANSWER_MAX);
+    mr_buf_init_private(&call->stored, API_ANSWER_MAX);
     api_request_id_make(api, ex, call->request_id);
     os_addr_format_ip(&ex->peer, call->address);
     ex->user = call;
@@ -472,7 +482,7 @@ static void on_head(void *ctx, struct http_exchange *ex) {
     if (handler->body_max > 0 && api_body_is_coded(ex)) {
         api_refuse(call, 415, api_error_code_of(match.errors, 415), "%s", API_BODY_CODED);
     } else if (handler->body_max > 0) {
-        http_exchange_want_body(ex, handler->body_max);
+        http_exchange_want_private_body(ex, handler->body_max);
     } else {
         handler->run(call);
     }
@@ -581,6 +591,10 @@ struct control_actor api_actor(const struct api_call *call) {
     };
 }
 
+static bool is_safe(const struct api_call *call) {
+    return mr_str_eq(auth_route_info(call->route)->method, MR_STR("GET"));
+}
+
 void api_submit(struct api_call *call,
                 mr_err (*work)(struct control *control, struct api_call *call),
                 void (*after)(struct api_call *call)) {
@@ -590,6 +604,7 @@ void api_submit(struct api_call *call,
     call->job = (struct control_job){.run = run_job,
                                      .done = job_done,
                                      .reply_to = loop_mailbox(call->api->loop),
+                                     .only_reads = is_safe(call),
                                      .actor = api_actor(call)};
     api_call_hold(call);
     control_submit(call->api->control, &call->job);

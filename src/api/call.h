@@ -18,6 +18,7 @@
 #include "http/exchange.h"
 #include "json/tape.h"
 
+#define API_TOKEN_BODY_MAX   ((size_t)16 << 10)
 #define API_BODY_MAX         ((size_t)1 << 20) /* of a call that is not events */
 #define API_SIGNIN_BODY_MAX  ((size_t)16384)   /* of a call that holds a password or a code */
 #define API_PREVIEW_BODY_MAX ((size_t)8 << 20)
@@ -159,6 +160,15 @@ mr_str api_form_find(mr_arena *arena, mr_str form, mr_str name, size_t *ret_coun
 
 /* Handlers of routes, by file. */
 void api_token(struct api_call *call);
+void api_clients_list(struct api_call *call);
+void api_clients_create(struct api_call *call);
+void api_client_get(struct api_call *call);
+void api_client_patch(struct api_call *call);
+void api_client_delete(struct api_call *call);
+void api_client_rotate_secret(struct api_call *call);
+void api_client_revoke_tokens(struct api_call *call);
+void api_signing_keys_list(struct api_call *call);
+void api_signing_keys_rotate(struct api_call *call);
 void api_destinations_list(struct api_call *call);
 void api_destinations_create(struct api_call *call);
 void api_destination_get(struct api_call *call);

@@ -1,4 +1,4 @@
-/* The token endpoint (KORE's token document; RFC 6749 §4.4) and the keys that verify tokens.
+/* The token endpoint (KORE's token document; RFC 6749 §4.4).
  *
  * Alone in the API, a token call may carry parameters that are not known: RFC 6749 §3.2 wants them
  * ignored, for libraries send their own. */
@@ -7,6 +7,8 @@
 #include "crypto/secret.h"
 #include "json/write.h"
 
+#include <stdio.h>
+
 /* What a token call asks. */
 struct token_ask {
     mr_str client_id;
@@ -14,8 +16,8 @@ struct token_ask {
 };
 
 /* {"error","error_description"} for wrong credentials, {"code","message","error"} for the rest. */
-static void refuse_token(struct api_call *call, int status, const char *error,
-                         const char *message) {
+static void refuse_token(struct api_call *call, int status, const char *error, const char *message,
+                         int retry_after_s) {
     mr_buf_reset(&call->out);
     json_out o;
     json_out_init(&o, &call->out);
@@ -33,9 +35,11 @@ static void refuse_token(struct api_call *call, int status, const char *error,
         mr_buf_reset(&call->out);
     }
     call->status = status;
+    char seconds[16];
+    int len = snprintf(seconds, sizeof seconds, "%d", retry_after_s);
     const mr_field fields[] = {{MR_STR("cache-control"), MR_STR("no-store")},
-                               {MR_STR("retry-after"), MR_STR("1")}};
-    api_answer_as(call, MR_STR("application/json"), fields, status == 503 ? 2 : 1);
+                               {MR_STR("retry-after"), mr_str_of(seconds, (size_t)len)}};
+    api_answer_as(call, MR_STR("application/json"), fields, retry_after_s > 0 ? 2 : 1);
 }
 
 static mr_err issue(struct control *control, struct api_call *call) {
@@ -71,10 +75,14 @@ static void token_done(struct control_job *job) {
     } else if (job->refusal.status == 401) {
         note(call, ask->client_id, ACCESS_BAD_CREDENTIALS);
         refuse_token(call, 401, "unauthorized_client",
-                     "Invalid client or Invalid client credentials");
+                     "Invalid client or Invalid client credentials", 0);
+    } else if (job->refusal.status == 429) {
+        refuse_token(call, 429, "temporarily_unavailable", job->refusal.message,
+                     job->refusal.retry_after_s);
     } else {
-        refuse_token(call, job->refusal.status == 503 ? 503 : 500, "server_error",
-                     "could not issue a token; try again");
+        bool is_for_now = job->refusal.status == 503;
+        refuse_token(call, is_for_now ? 503 : 500, "server_error",
+                     "could not issue a token; try again", is_for_now);
     }
     api_call_release(call);
 }
@@ -92,7 +100,7 @@ static bool is_form(mr_str type) {
 void api_token(struct api_call *call) {
     if (!is_form(call->content_type)) {
         refuse_token(call, 400, "invalid_request",
-                     "the content type must be application/x-www-form-urlencoded");
+                     "the content type must be application/x-www-form-urlencoded", 0);
         return;
     }
     static const char *const names[] = {"grant_type", "client_id", "client_secret"};
@@ -102,17 +110,18 @@ void api_token(struct api_call *call) {
         values[i] = api_form_find(&call->arena, call->body, mr_str_c(names[i]), &count);
         if (count != 1 || mr_str_is_absent(values[i])) {
             refuse_token(call, 400, "invalid_request",
-                         "grant_type, client_id and client_secret must each stand once");
+                         "grant_type, client_id and client_secret must each stand once", 0);
             return;
         }
     }
     if (!mr_str_eq(values[0], MR_STR("client_credentials"))) {
-        refuse_token(call, 400, "unsupported_grant_type", "grant_type must be client_credentials");
+        refuse_token(call, 400, "unsupported_grant_type", "grant_type must be client_credentials",
+                     0);
         return;
     }
     struct token_ask *ask = mr_arena_calloc(&call->arena, 1, sizeof *ask);
     if (ask == NULL) {
-        refuse_token(call, 503, "server_error", "could not issue a token; try again");
+        refuse_token(call, 503, "server_error", "could not issue a token; try again", 1);
         return;
     }
     *ask = (struct token_ask){values[1], values[2]};
@@ -121,21 +130,9 @@ void api_token(struct api_call *call) {
     call->job = (struct control_job){.run = run_token,
                                      .done = token_done,
                                      .reply_to = loop_mailbox(call->api->loop),
+                                     .in_order = true,
+                                     .only_reads = true,
                                      .actor = api_actor(call)};
     api_call_hold(call);
     control_submit(call->api->control, &call->job);
-}
-
-void api_jwks(struct api_call *call) {
-    if (!api_query_take(call, NULL, NULL, 0)) {
-        return;
-    }
-    int64_t now_s = loop_wall(call->api->loop).ns / MR_NS_PER_S;
-    if (mr_is_err(
-            auth_keyring_write_jwks(snapshot_keyring(call->api->snapshot), now_s, &call->out))) {
-        api_refuse_memory(call);
-        return;
-    }
-    const mr_field cache = {MR_STR("cache-control"), MR_STR("public, max-age=300")};
-    api_answer_as(call, MR_STR("application/json"), &cache, 1);
 }

@@ -80,12 +80,17 @@ void api_user_delete(struct api_call *call) {
 
 /* ---- handing over ---- */
 
+struct transfer_ask {
+    uint32_t account; /* that the path names */
+    mr_str user_id;
+};
+
 static mr_err transfer(struct control *control, struct api_call *call) {
-    const mr_str *user_id = call->ask;
+    const struct transfer_ask *ask = call->ask;
     const struct user_editor editor = editor_of(call);
     struct user_view view;
-    MR_TRY(users_transfer(control, &editor, call->account, *user_id, call->session_id, &call->arena,
-                          &view, &call->job.refusal));
+    MR_TRY(users_transfer(control, &editor, ask->account, ask->user_id, call->session_id,
+                          &call->arena, &view, &call->job.refusal));
     return user_write_json(&view, &call->out);
 }
 
@@ -93,17 +98,19 @@ void api_ownership_transfer(struct api_call *call) {
     if (!api_require_json(call) || !api_query_take(call, NULL, NULL, 0)) {
         return;
     }
-    if (!mr_str_eq(call->params[0], call->account_id)) {
-        api_refuse(call, 404, 20404, "there is no such account here");
+    const struct model_account *account =
+        snapshot_account_by_id(call->api->snapshot, call->params[0]);
+    if (!snapshot_account_is_within(call->api->snapshot, account, call->account)) {
+        api_refuse(call, 404, 20404, "there is no such account");
         return;
     }
     json_tape tape;
     struct refusal refusal;
-    mr_str *user_id = mr_arena_calloc(&call->arena, 1, sizeof *user_id);
+    struct transfer_ask *ask = mr_arena_calloc(&call->arena, 1, sizeof *ask);
     mr_err err = shape_read(&tape, call->body, &ownership_shape, SHAPE_CREATE, &refusal);
     if (mr_is_ok(err)) {
-        err = user_id == NULL ? MR_ERR(MR_E_NOMEM)
-                              : shape_text(json_root(&tape), "user_id", &call->arena, user_id);
+        err = ask == NULL ? MR_ERR(MR_E_NOMEM)
+                          : shape_text(json_root(&tape), "user_id", &call->arena, &ask->user_id);
     }
     json_tape_done(&tape);
     if (mr_err_is(err, CONTROL_E_REFUSED)) {
@@ -111,7 +118,8 @@ void api_ownership_transfer(struct api_call *call) {
     } else if (mr_is_err(err)) {
         api_refuse_memory(call);
     } else {
-        call->ask = user_id;
+        ask->account = account->object.number;
+        call->ask = ask;
         api_submit(call, transfer, NULL);
     }
 }

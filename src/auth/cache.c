@@ -5,9 +5,10 @@
  * touches two cache lines of tags, memory never grows, and an attacker who sends many valid tokens
  * can push others out of eight places but not slow anything down by more than one verification.
  *
- * The tag is a SipHash-128 under a random key of this cache. Nobody outside knows the key, so
- * nobody can look for a forged token with the tag of a valid one: the chance is 2^-128 a try.
- * Tokens themselves are not kept in memory.
+ * The tag is a keyed hash of 128 bits of the whole token, under a random key of this cache
+ * (siphash_content_128: a token has a kilobyte, and SipHash itself would be most of what a check
+ * costs). Nobody outside knows the key or sees a tag, so nobody can look for a forged token with
+ * the tag of a valid one: the chance is 2^-128 a try. Tokens themselves are not kept in memory.
  *
  * Only tokens that verified are kept; a refused one costs a verification each time, which the
  * limits on requests bound. */
@@ -109,7 +110,7 @@ mr_err auth_cache_check(struct auth_cache *cache, struct auth_keyring *keyring, 
         return MR_ERR(AUTH_E_MALFORMED);
     }
     use_keyring(cache, keyring);
-    struct siphash_128 tag = siphash_128(cache->key, token.ptr, token.len);
+    struct siphash_128 tag = siphash_content_128(cache->key, token.ptr, token.len);
     size_t at = (size_t)tag.lo & (cache->n_sets - 1);
     struct cache_set *set = &cache->sets[at];
     for (size_t way = 0; way < WAYS; way++) {

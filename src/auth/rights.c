@@ -49,7 +49,7 @@ static const struct {
 
 mr_str auth_resource_name(enum auth_resource resource) {
     return resource < AUTH_RESOURCE_COUNT ? resources[resource].name
-           : resource == AUTH_RES_SESSION ? MR_STR("session")
+           : resource == AUTH_RES_SESSION ? MR_STR("Session")
                                           : MR_STR("none");
 }
 

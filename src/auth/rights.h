@@ -88,6 +88,17 @@ enum auth_errors {
     X(TOKEN, "POST", "/api-services/v1/auth/token", NONE, NO_ACCESS, TOKEN)                        \
     X(TOKEN_OPTIONS, "OPTIONS", "/api-services/v1/auth/token", NONE, NO_ACCESS, TOKEN)             \
     X(JWKS, "GET", "/.well-known/jwks.json", NONE, NO_ACCESS, PLAIN)                               \
+    X(CLIENTS_LIST, "GET", "/v1/clients", API_CLIENTS, READ, CLIENTS)                              \
+    X(CLIENTS_CREATE, "POST", "/v1/clients", API_CLIENTS, WRITE, CLIENTS)                          \
+    X(CLIENT_GET, "GET", "/v1/clients/{client_id}", API_CLIENTS, READ, CLIENTS)                    \
+    X(CLIENT_PATCH, "PATCH", "/v1/clients/{client_id}", API_CLIENTS, MODIFY, CLIENTS)              \
+    X(CLIENT_DELETE, "DELETE", "/v1/clients/{client_id}", API_CLIENTS, DELETE, CLIENTS)            \
+    X(CLIENT_ROTATE_SECRET, "POST", "/v1/clients/{client_id}/rotate-secret", API_CLIENTS, WRITE,   \
+      CLIENTS)                                                                                     \
+    X(CLIENT_REVOKE_TOKENS, "POST", "/v1/clients/{client_id}/revoke-tokens", API_CLIENTS, WRITE,   \
+      CLIENTS)                                                                                     \
+    X(SIGNING_KEYS_LIST, "GET", "/v1/signing-keys", API_CLIENTS, READ, CLIENTS)                    \
+    X(SIGNING_KEYS_ROTATE, "POST", "/v1/signing-keys/rotate", API_CLIENTS, WRITE, CLIENTS)         \
     X(DESTINATIONS_LIST, "GET", "/v1/destinations", EVENT_STREAMS, READ, PLAIN)                    \
     X(DESTINATIONS_CREATE, "POST", "/v1/destinations", EVENT_STREAMS, WRITE, PLAIN)                \
     X(DESTINATION_GET, "GET", "/v1/destinations/{id}", EVENT_STREAMS, READ, PLAIN)                 \

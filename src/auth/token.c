@@ -319,7 +319,7 @@ mr_err auth_token_sign(struct auth_signer *signer, mr_str issuer, mr_str audienc
     mr_buf payload;
     mr_buf token;
     mr_buf_init(&payload, AUTH_TOKEN_BYTES_MAX);
-    mr_buf_init(&token, AUTH_TOKEN_BYTES_MAX);
+    mr_buf_init_private(&token, AUTH_TOKEN_BYTES_MAX);
     uint8_t signature[SIGNATURE_MAX];
     size_t n_signature = 0;
     mr_err err = write_claims(issuer, audience, claims, &payload);
@@ -400,6 +400,23 @@ static mr_err claim_seconds(json_value claims, const char *name, int64_t *ret_s)
     return MR_OK;
 }
 
+/* nbf is none of our claims: where a token has it, it counts all the same. */
+static mr_err check_times(json_value root, int64_t now_s, const struct auth_claims *claims) {
+    int64_t not_before_s = 0;
+    if (!json_is_absent(json_find(root, MR_STR("nbf")))) {
+        MR_TRY(claim_seconds(root, "nbf", &not_before_s));
+    }
+    if (claims->expires_s <= claims->issued_s) {
+        return MR_ERR(AUTH_E_MALFORMED);
+    }
+    if (now_s >= claims->expires_s) {
+        return MR_ERR(AUTH_E_EXPIRED);
+    }
+    return claims->issued_s > now_s + AUTH_SKEW_S || not_before_s > now_s + AUTH_SKEW_S
+               ? MR_ERR(AUTH_E_NOT_YET)
+               : MR_OK;
+}
+
 static mr_err claims_read(const struct auth_keyring *ring, json_value root, int64_t now_s,
                           struct auth_claims *out) {
     if (!json_string_eq(json_find(root, MR_STR("iss")), auth_keyring_issuer(ring))) {
@@ -431,10 +448,13 @@ static mr_err claims_read(const struct auth_keyring *ring, json_value root, int6
         return MR_ERR(AUTH_E_MALFORMED);
     }
     out->generation = (uint32_t)generation;
-    if (now_s >= out->expires_s) {
-        return MR_ERR(AUTH_E_EXPIRED);
+    for (size_t i = 0; i < AUTH_RESOURCE_COUNT; i++) {
+        if (out->client_type == AUTH_CLIENT_STANDARD && out->scopes.access[i] != 0 &&
+            auth_resource_is_global((enum auth_resource)i)) {
+            return MR_ERR(AUTH_E_MALFORMED);
+        }
     }
-    return out->issued_s > now_s + AUTH_SKEW_S ? MR_ERR(AUTH_E_NOT_YET) : MR_OK;
+    return check_times(root, now_s, out);
 }
 
 static mr_err payload_read(const struct auth_keyring *ring, mr_str encoded, int64_t now_s,

@@ -80,9 +80,10 @@ struct auth_claims {
 mr_err auth_token_sign(struct auth_signer *signer, mr_str issuer, mr_str audience,
                        const struct auth_claims *claims, mr_buf *out);
 
-/* Checks form, alg, kid, signature, iss, aud, exp, iat, and that sub is client_id; every claim must
- * be there. Errors of enum auth_error, MR_E_NOMEM. About 30 µs. Does not look at the client: see
- * model/snapshot.h. */
+/* Checks form, alg, kid, signature, iss, aud, exp, iat (and nbf where it stands), that sub is
+ * client_id and that only an admin client has global resources; every claim must be there. Errors
+ * of enum auth_error, MR_E_NOMEM. About 30 µs. Does not look at the client: see model/snapshot.h.
+ */
 mr_err auth_token_verify(const struct auth_keyring *keyring, mr_str token, int64_t now_s,
                          struct auth_claims *ret_claims);
 

@@ -20,22 +20,34 @@ void mr_arena_init(mr_arena *arena, size_t max) {
     *arena = (mr_arena){.max = max};
 }
 
-static void free_blocks(struct mr_arena_block *block) {
+void mr_arena_init_private(mr_arena *arena, size_t max) {
+    *arena = (mr_arena){.max = max, .is_private = true};
+}
+
+static void wipe(const mr_arena *arena, struct mr_arena_block *block) {
+    if (arena->is_private) {
+        mr_wipe(block->data, block->used);
+    }
+}
+
+static void free_blocks(const mr_arena *arena, struct mr_arena_block *block) {
     while (block != NULL) {
         struct mr_arena_block *next = block->next;
+        wipe(arena, block);
         mr_free(block);
         block = next;
     }
 }
 
 void mr_arena_done(mr_arena *arena) {
-    free_blocks(arena->head);
-    *arena = (mr_arena){.max = arena->max};
+    free_blocks(arena, arena->head);
+    *arena = (mr_arena){.max = arena->max, .is_private = arena->is_private};
 }
 
 void mr_arena_reset(mr_arena *arena) {
     if (arena->head != NULL) {
-        free_blocks(arena->head->next);
+        free_blocks(arena, arena->head->next);
+        wipe(arena, arena->head);
         arena->head->next = NULL;
         arena->head->used = 0;
         arena->used = 0;

@@ -6,15 +6,20 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <stdbool.h>
+
 struct mr_arena_block;
 
 typedef struct mr_arena {
     struct mr_arena_block *head; /* newest block first */
     size_t used;                 /* bytes handed out and lost to block ends */
     size_t max;
+    bool is_private;
 } mr_arena;
 
 void mr_arena_init(mr_arena *arena, size_t max);
+/* For what may hold a secret: pieces are overwritten when they are given back. */
+void mr_arena_init_private(mr_arena *arena, size_t max);
 /* Frees all. */
 void mr_arena_done(mr_arena *arena);
 /* Makes it empty, keeps one block for re-use. */

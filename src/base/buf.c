@@ -9,13 +9,39 @@ void mr_buf_init(mr_buf *buf, size_t max) {
     *buf = (mr_buf){.max = max};
 }
 
+void mr_buf_init_private(mr_buf *buf, size_t max) {
+    *buf = (mr_buf){.max = max, .is_private = true};
+}
+
+static void wipe(const mr_buf *buf, size_t from, size_t to) {
+    if (buf->is_private && to > from) {
+        mr_wipe(buf->ptr + from, to - from);
+    }
+}
+
 void mr_buf_done(mr_buf *buf) {
+    wipe(buf, 0, buf->cap);
     mr_free(buf->ptr);
-    *buf = (mr_buf){.max = buf->max};
+    *buf = (mr_buf){.max = buf->max, .is_private = buf->is_private};
 }
 
 void mr_buf_reset(mr_buf *buf) {
+    wipe(buf, 0, buf->len);
     buf->len = 0;
+}
+
+/* As mr_realloc; of a private buffer nothing stays behind. */
+static char *grow(const mr_buf *buf, size_t cap) {
+    if (!buf->is_private) {
+        return mr_realloc(buf->ptr, cap);
+    }
+    char *ptr = mr_alloc(cap);
+    if (ptr != NULL && buf->ptr != NULL) {
+        memcpy(ptr, buf->ptr, buf->len);
+        wipe(buf, 0, buf->cap);
+        mr_free(buf->ptr);
+    }
+    return ptr;
 }
 
 mr_err mr_buf_reserve(mr_buf *buf, size_t extra, char **ret_at) {
@@ -31,7 +57,7 @@ mr_err mr_buf_reserve(mr_buf *buf, size_t extra, char **ret_at) {
         if (cap > buf->max) {
             cap = buf->max;
         }
-        char *ptr = mr_realloc(buf->ptr, cap);
+        char *ptr = grow(buf, cap);
         if (ptr == NULL) {
             return MR_ERR(MR_E_NOMEM);
         }
@@ -113,6 +139,9 @@ mr_err mr_buf_vprintf(mr_buf *buf, const char *format, va_list args) {
     if (mr_is_ok(err)) {
         err = mr_buf_append(buf, at, (size_t)n);
     }
+    if (buf->is_private && at != NULL) {
+        mr_wipe(at, (size_t)n);
+    }
     if (at != small) {
         mr_free(at);
     }
@@ -134,9 +163,11 @@ void mr_buf_consume(mr_buf *buf, size_t n) {
     }
     buf->len -= n;
     memmove(buf->ptr, buf->ptr + n, buf->len);
+    wipe(buf, buf->len, buf->len + n);
 }
 
 void mr_buf_truncate(mr_buf *buf, size_t len) {
     MR_ASSERT(len <= buf->len);
+    wipe(buf, len, buf->len);
     buf->len = len;
 }

@@ -7,15 +7,19 @@
 #include "base/str.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 typedef struct mr_buf {
     char *ptr; /* owned; NULL while nothing was reserved */
     size_t len;
     size_t cap;
     size_t max;
+    bool is_private;
 } mr_buf;
 
 void mr_buf_init(mr_buf *buf, size_t max);
+/* For bytes that are or may hold a secret: whatever is dropped, moved or freed is overwritten. */
+void mr_buf_init_private(mr_buf *buf, size_t max);
 /* Frees the memory; the buffer may be used again after mr_buf_init. */
 void mr_buf_done(mr_buf *buf);
 /* Empties it, keeps the memory. */

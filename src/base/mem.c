@@ -1,6 +1,7 @@
 /* The malloc family. See mem.h. The countdown is thread-local and only ever set by tests. */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,39 @@ void *mr_alloc_aligned(size_t alignment, size_t size) {
 
 void mr_free(void *ptr) {
     free(ptr);
+}
+
+void mr_wipe(void *at, size_t n) {
+    if (n > 0) {
+        explicit_bzero(at, n);
+    }
+}
+
+#define WIPED_BYTES_MAX 16384u
+
+void *mr_wiping_alloc(size_t size) {
+    return malloc(size);
+}
+
+void mr_wiping_free(void *ptr) {
+    size_t size = malloc_usable_size(ptr);
+    if (size < WIPED_BYTES_MAX) {
+        mr_wipe(ptr, size);
+    }
+    free(ptr);
+}
+
+void *mr_wiping_realloc(void *ptr, size_t size) {
+    size_t held = malloc_usable_size(ptr);
+    if (ptr == NULL || size <= held) {
+        return ptr == NULL ? malloc(size) : ptr;
+    }
+    void *moved = malloc(size);
+    if (moved != NULL) {
+        memcpy(moved, ptr, held);
+        mr_wiping_free(ptr);
+    }
+    return moved;
 }
 
 char *mr_strdup_n(const char *ptr, size_t len) {

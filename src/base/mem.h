@@ -16,6 +16,13 @@ void *mr_realloc(void *ptr, size_t size) __attribute__((alloc_size(2)));
 void *mr_alloc_aligned(size_t alignment, size_t size);
 /* NULL is fine. */
 void mr_free(void *ptr);
+/* Overwrites n bytes with zeroes; the compiler does not take it away. */
+void mr_wipe(void *at, size_t n);
+/* malloc, realloc and free for libraries that may hold secrets: what is given back is overwritten,
+ * unless its block is as large as a TLS record (16 KiB): of those the library cleans itself. */
+void *mr_wiping_alloc(size_t size);
+void *mr_wiping_realloc(void *ptr, size_t size);
+void mr_wiping_free(void *ptr);
 /* A copy of len bytes plus a NUL. */
 char *mr_strdup_n(const char *ptr, size_t len);
 

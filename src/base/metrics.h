@@ -64,7 +64,10 @@
       "Mails handed to the SMTP server, tried again later, or given up")                           \
     X(MAILS_RETRIED, "millrace_mails_total", "outcome=\"retried\"", "counter", "")                 \
     X(MAILS_DROPPED, "millrace_mails_total", "outcome=\"dropped\"", "counter", "")                 \
-    X(TOKENS_ISSUED, "millrace_tokens_issued_total", "", "counter", "Access tokens issued")
+    X(TOKENS_ISSUED, "millrace_tokens_issued_total", "", "counter", "Access tokens issued")        \
+    X(CREDENTIALS_WRONG, "millrace_credentials_refused_total", "reason=\"wrong\"", "counter",      \
+      "Credentials of API clients refused")                                                        \
+    X(CREDENTIALS_SLOWED, "millrace_credentials_refused_total", "reason=\"slowed\"", "counter", "")
 
 enum mr_metric {
 #define MR_METRIC_ENUM(symbol, name, labels, kind, help) MR_METRIC_##symbol,

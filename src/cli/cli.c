@@ -2,7 +2,9 @@
 #include "cli/cli.h"
 
 #include "base/mem.h"
+#include "crypto/secret.h"
 #include "os/files.h"
+#include "os/process.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -10,19 +12,17 @@
 
 #define STDIN_MAX ((size_t)1 << 30)
 
-struct command {
-    const char *name;
-    const char *usage;
-    const char *summary;
-    int (*run)(int argc, char **argv);
-};
-
-static const struct command commands[] = {
+static const struct cli_command commands[] = {
 #define CLI_ROW(symbol, name, usage, summary) {name, usage, summary, cli_##symbol},
     CLI_COMMANDS(CLI_ROW)
 #undef CLI_ROW
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
+
+const struct cli_command *cli_commands(size_t *ret_n) {
+    *ret_n = N_COMMANDS;
+    return commands;
+}
 
 static void print_help(FILE *to) {
     fprintf(to, "millrace %s: event streams, self-hosted\n\nusage: millrace COMMAND …\n\n",
@@ -32,10 +32,10 @@ static void print_help(FILE *to) {
     }
     fprintf(to, "\n`millrace help COMMAND` shows how a command is called.\n"
                 "Client commands read MILLRACE_URL, MILLRACE_CLIENT_ID, MILLRACE_CLIENT_SECRET, "
-                "MILLRACE_CA_FILE.\n");
+                "MILLRACE_CA_FILE, MILLRACE_ACCOUNT_ID.\n");
 }
 
-static const struct command *find_command(const char *name) {
+static const struct cli_command *find_command(const char *name) {
     for (size_t i = 0; i < N_COMMANDS; i++) {
         if (strcmp(commands[i].name, name) == 0) {
             return &commands[i];
@@ -53,13 +53,74 @@ static int help(int argc, char **argv) {
         cli_problem("help tells of one command at a time; see `millrace help`");
         return CLI_USAGE;
     }
-    const struct command *command = find_command(argv[2]);
+    const struct cli_command *command = find_command(argv[2]);
     if (command == NULL) {
         cli_problem("there is no command \"%s\"; see `millrace help`", argv[2]);
         return CLI_USAGE;
     }
     printf("usage: millrace %s\n\n%s.\n", command->usage, command->summary);
     return CLI_OK;
+}
+
+bool cli_is_local(const char *command, mr_str action) {
+    static const char *const local[][2] = {{"schema", "check"}, {"secrets", "import"}};
+    for (size_t i = 0; i < sizeof local / sizeof local[0]; i++) {
+        if (strcmp(command, local[i][0]) == 0 && mr_str_eq(action, mr_str_c(local[i][1]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether this form of the command calls the API, so that it may name an account. */
+static bool takes_account(const struct cli_command *command, int argc, char **argv) {
+    return mr_str_find(mr_str_c(command->usage), MR_STR("[--account ID]")) != SIZE_MAX &&
+           !(argc > 0 && cli_is_local(command->name, mr_str_c(argv[0])));
+}
+
+static bool is_account_id(const char *text) {
+    size_t len = strlen(text);
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_')) {
+            return false;
+        }
+    }
+    return len > 0 && len <= 64;
+}
+
+/* Takes `--account ID` out of the arguments into the environment, where the client looks for it.
+ * Gives how many arguments are left, -1 where it is wrong (printed). */
+static int take_account(const struct cli_command *command, int argc, char **argv) {
+    int left = 0;
+    for (int i = 0; i < argc; i++) {
+        mr_str arg = mr_str_c(argv[i]);
+        bool is_over = mr_str_eq(arg, MR_STR("--"));
+        if (is_over ||
+            !(mr_str_eq(arg, MR_STR("--account")) || mr_str_starts(arg, MR_STR("--account=")))) {
+            argv[left++] = argv[i];
+            for (; is_over && i + 1 < argc; i++) {
+                argv[left++] = argv[i + 1];
+            }
+            continue;
+        }
+        const char *value = arg.len > 9 ? argv[i] + 10 : i + 1 < argc ? argv[++i] : NULL;
+        if (value == NULL || value[0] == '\0') {
+            cli_usage_error(command->name, "--account needs a value");
+            return -1;
+        }
+        if (!is_account_id(value)) {
+            cli_usage_error(command->name,
+                            "--account: \"%s\" is no id: `millrace accounts list` shows them",
+                            value);
+            return -1;
+        }
+        if (mr_is_err(os_environment_set(CLI_ACCOUNT_VARIABLE, value))) {
+            cli_problem("out of memory");
+            return -1;
+        }
+    }
+    return left;
 }
 
 int cli_main(int argc, char **argv) {
@@ -71,7 +132,7 @@ int cli_main(int argc, char **argv) {
         strcmp(argv[1], "-h") == 0) {
         return help(argc, argv);
     }
-    const struct command *command =
+    const struct cli_command *command =
         find_command(strcmp(argv[1], "--version") == 0 ? "version" : argv[1]);
     if (command == NULL) {
         cli_problem("there is no command \"%s\"; see `millrace help`", argv[1]);
@@ -81,7 +142,13 @@ int cli_main(int argc, char **argv) {
         printf("usage: millrace %s\n\n%s.\n", command->usage, command->summary);
         return CLI_OK;
     }
-    return command->run(argc - 2, argv + 2);
+    crypto_clean_openssl();
+    int left = argc - 2;
+    if (takes_account(command, left, argv + 2) &&
+        (left = take_account(command, left, argv + 2)) < 0) {
+        return CLI_USAGE;
+    }
+    return command->run(left, argv + 2);
 }
 
 void cli_problem(const char *format, ...) {
@@ -100,7 +167,7 @@ int cli_usage_error(const char *command, const char *format, ...) {
     vfprintf(stderr, format, args);
     fprintf(stderr, "\n");
     va_end(args);
-    const struct command *known = find_command(command);
+    const struct cli_command *known = find_command(command);
     if (known != NULL) {
         fprintf(stderr, "usage: millrace %s\n", known->usage);
     }
@@ -210,6 +277,14 @@ bool cli_read_line_file(const char *path, mr_str *ret_text) {
         *ret_text = MR_STR_NONE;
     }
     return ret_text->len > 0;
+}
+
+bool cli_ask(const char *question) {
+    char line[16];
+    fputs(question, stderr);
+    fflush(stderr);
+    bool is_read = fgets(line, sizeof line, stdin) != NULL;
+    return is_read && strcmp(line, "yes\n") == 0;
 }
 
 void cli_print(mr_str text) {

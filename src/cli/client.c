@@ -20,6 +20,7 @@
 #define TOKEN_EARLY_S 30
 #define CA_MAX        ((size_t)16 << 20)
 #define SHOWN_MAX     4000
+#define ACCOUNT_SIZE  256
 
 struct cli_client {
     struct libcurl lib;
@@ -28,6 +29,7 @@ struct cli_client {
     const char *id;
     const char *secret;
     const char *ca_file;
+    char account[ACCOUNT_SIZE]; /* escaped; "": the client's own */
     char token[TOKEN_SIZE];
     mr_mono token_until;
     char problem[CURL_ERROR_SIZE];
@@ -90,6 +92,13 @@ struct cli_client *cli_client_new(void) {
         cli_client_free(client);
         return NULL;
     }
+    const char *account = os_environment_get(CLI_ACCOUNT_VARIABLE);
+    if (account != NULL &&
+        !cli_client_escape(client, account, client->account, sizeof client->account)) {
+        cli_problem("cannot use the account \"%.64s…\": the id of an account is shorter", account);
+        cli_client_free(client);
+        return NULL;
+    }
     return client;
 }
 
@@ -103,6 +112,10 @@ void cli_client_free(struct cli_client *client) {
     client->lib.global_cleanup();
     explicit_bzero(client->token, sizeof client->token);
     mr_free(client);
+}
+
+const char *cli_client_id(const struct cli_client *client) {
+    return client->id;
 }
 
 const char *cli_client_url(const struct cli_client *client) {
@@ -125,11 +138,24 @@ static size_t on_write(char *ptr, size_t size, size_t n, void *ctx) {
     return mr_is_ok(mr_buf_append(body, ptr, size * n)) ? size * n : 0;
 }
 
+static bool is_field(mr_str line, mr_str name) {
+    return line.len > name.len && mr_str_eq_nocase(mr_str_slice(line, 0, name.len), name);
+}
+
 static size_t on_header(char *ptr, size_t size, size_t n, void *ctx) {
     struct cli_answer *answer = ctx;
     mr_str line = mr_str_of(ptr, size * n);
     mr_str name = MR_STR("retry-after:");
-    if (line.len > name.len && mr_str_eq_nocase(mr_str_slice(line, 0, name.len), name)) {
+    mr_str etag = MR_STR("etag:");
+    if (is_field(line, etag)) {
+        size_t end = line.len;
+        while (end > etag.len && (line.ptr[end - 1] == '\r' || line.ptr[end - 1] == '\n')) {
+            end--;
+        }
+        (void)mr_str_to_c(mr_str_trim(mr_str_slice(line, etag.len, end)), answer->etag,
+                          sizeof answer->etag);
+    }
+    if (is_field(line, name)) {
         long seconds = 0;
         for (size_t i = name.len; i < line.len; i++) {
             if (line.ptr[i] >= '0' && line.ptr[i] <= '9' && seconds < 100000) {
@@ -175,6 +201,7 @@ static void perform(struct cli_client *client, struct cli_answer *answer) {
     mr_buf_reset(&answer->body);
     answer->status = 0;
     answer->retry_after_s = 0;
+    answer->etag[0] = '\0';
     lib->easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_write);
     lib->easy_setopt(curl, CURLOPT_WRITEDATA, &answer->body);
     lib->easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
@@ -243,7 +270,8 @@ static bool have_token(struct cli_client *client) {
     return ok;
 }
 
-static struct curl_slist *headers_of(const struct cli_client *client, const char *content_type) {
+static struct curl_slist *headers_of(const struct cli_client *client, const char *content_type,
+                                     const char *if_match) {
     char line[TOKEN_SIZE + 32];
     snprintf(line, sizeof line, "Authorization: Bearer %s", client->token);
     struct curl_slist *headers = client->lib.slist_append(NULL, line);
@@ -251,21 +279,47 @@ static struct curl_slist *headers_of(const struct cli_client *client, const char
         snprintf(line, sizeof line, "Content-Type: %s", content_type);
         headers = client->lib.slist_append(headers, line);
     }
+    if (if_match != NULL && if_match[0] != '\0') {
+        snprintf(line, sizeof line, "If-Match: %s", if_match);
+        headers = client->lib.slist_append(headers, line);
+    }
     return client->lib.slist_append(headers, "Expect:");
 }
 
-void cli_call(struct cli_client *client, const char *method, const char *path,
-              const char *content_type, mr_str body, struct cli_answer *answer) {
+/* The path under the server's URL, in the account that the environment names. */
+static void url_of(const struct cli_client *client, const char *path, char out[static URL_SIZE]) {
+    bool has_query = strchr(path, '?') != NULL;
+    snprintf(out, URL_SIZE, "%s%s%s%s", client->url, path,
+             client->account[0] == '\0' ? ""
+             : has_query                ? "&account_id="
+                                        : "?account_id=",
+             client->account);
+}
+
+static void call(struct cli_client *client, const char *method, const char *path,
+                 const char *content_type, const char *if_match, mr_str body,
+                 struct cli_answer *answer) {
     answer->status = 0;
     if (!have_token(client)) {
         return;
     }
     char url[URL_SIZE];
-    snprintf(url, sizeof url, "%s%s", client->url, path);
-    struct curl_slist *headers = headers_of(client, content_type);
+    url_of(client, path, url);
+    struct curl_slist *headers = headers_of(client, content_type, if_match);
     prepare(client, method, url, headers, body);
     perform(client, answer);
     client->lib.slist_free_all(headers);
+}
+
+void cli_call(struct cli_client *client, const char *method, const char *path,
+              const char *content_type, mr_str body, struct cli_answer *answer) {
+    call(client, method, path, content_type, NULL, body, answer);
+}
+
+void cli_call_if(struct cli_client *client, const char *method, const char *path,
+                 const char *if_match, mr_str body, struct cli_answer *answer) {
+    call(client, method, path, mr_str_is_absent(body) ? NULL : "application/json", if_match, body,
+         answer);
 }
 
 /* The text of a member, "" where it has none. */
@@ -359,8 +413,8 @@ bool cli_stream(struct cli_client *client, const char *path,
         return false;
     }
     char url[URL_SIZE];
-    snprintf(url, sizeof url, "%s%s", client->url, path);
-    struct curl_slist *headers = headers_of(client, NULL);
+    url_of(client, path, url);
+    struct curl_slist *headers = headers_of(client, NULL, NULL);
     struct stream stream = {on_bytes, ctx, client};
     prepare(client, "GET", url, headers, MR_STR_NONE);
     client->lib.easy_setopt(client->curl, CURLOPT_TIMEOUT, 0L);

@@ -1,5 +1,6 @@
 /* Commands that need no server: sign, verify, json check, check-address, reference. */
 #include "cli/cli.h"
+#include "cli/manual.h"
 
 #include "api/errors.h"
 #include "base/mem.h"
@@ -319,11 +320,9 @@ int cli_reference(int argc, char **argv) {
     static const struct {
         const char *name;
         mr_err (*write)(mr_buf *out);
-    } tables[] = {{"settings", config_reference},
-                  {"errors", api_error_reference},
-                  {"metrics", metrics_reference},
-                  {"commands", commands_reference},
-                  {"api", api_reference}};
+    } tables[] = {{"settings", config_reference}, {"errors", api_error_reference},
+                  {"metrics", metrics_reference}, {"commands", commands_reference},
+                  {"api", api_reference},         {"man", manual_write}};
     bool is_json = argc == 2 && strcmp(argv[0], "api") == 0 && strcmp(argv[1], "--json") == 0;
     for (size_t i = 0; (argc == 1 || is_json) && i < sizeof tables / sizeof tables[0]; i++) {
         if (strcmp(argv[0], tables[i].name) != 0) {

@@ -45,8 +45,7 @@ mr_err accounts_find_within(struct control *control, uint32_t home, mr_str id, u
  * invited as its Owner, by a link that begins with base_url. 20409: the tree has no room for it.
  * Workers know it when the job is answered. */
 mr_err accounts_create(struct control *control, uint32_t parent, mr_str body, mr_str base_url,
-                       mr_arena *arena, struct account_view *ret_view,
-                       struct refusal *ret_refusal);
+                       mr_arena *arena, struct account_view *ret_view, struct refusal *ret_refusal);
 /* JSON Merge Patch of {"friendly_name","description","settings":{"validate","unknown_types",
  * "events_per_second","second_factor"},"platforms":[{"platform","legacy_account_id"}]}. if_version:
  * 0 or the version it must have (20412). */

@@ -49,6 +49,13 @@ mr_err change_begin(struct control *control, struct refusal *ret_refusal) {
     return refuse_error(control, store_begin(&control->store), ret_refusal);
 }
 
+mr_err change_begin_reading(struct control *control, struct refusal *ret_refusal) {
+    if (control->store.depth == 0) {
+        control->pending.len = control->committed;
+    }
+    return refuse_error(control, store_begin_reading(&control->store), ret_refusal);
+}
+
 mr_err change_end(struct control *control, mr_err err, struct refusal *ret_refusal) {
     if (mr_is_ok(err)) {
         err = store_commit(&control->store);
@@ -270,10 +277,11 @@ static mr_err load_object(struct control *control, enum model_kind kind, uint32_
         return session_load(control, number, ret_object);
     case MODEL_ACCOUNT:
     case MODEL_CATALOGUE:
+    case MODEL_KEYS:
     case MODEL_KIND_COUNT:
         break;
     }
-    MR_ASSERT(false && "accounts and the catalogue are rebuilt, not loaded");
+    MR_ASSERT(false && "accounts, catalogue and keys are rebuilt, not loaded");
 }
 
 /* Counted here and not in the row: it is compared within one run of the program only. */
@@ -337,6 +345,9 @@ static mr_err apply(struct control *control, struct snapshot_builder *builder,
     for (size_t i = 0; i < changes->len; i++) {
         if (changes->list[i].kind == MODEL_CATALOGUE) {
             MR_TRY(put_catalogue(control, builder));
+        } else if (changes->list[i].kind == MODEL_KEYS) {
+            MR_TRY(signing_keys_load(control, os_wall_now()));
+            snapshot_set_keyring(builder, control->keyring);
         } else if (changes->list[i].kind != MODEL_ACCOUNT) {
             MR_TRY(put_object(control, builder, changes->list[i]));
         }
@@ -392,7 +403,7 @@ mr_err snapshot_load(struct control *control) {
     MR_TRY(snapshot_build(NULL, &builder));
     snapshot_set_keyring(builder, control->keyring);
     /* A transaction, so that all are read from one state. */
-    mr_err err = store_begin(&control->store);
+    mr_err err = store_begin_reading(&control->store);
     if (mr_is_err(err)) {
         snapshot_abandon(builder);
         return err;

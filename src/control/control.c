@@ -91,6 +91,9 @@ static mr_err control_alloc(const struct control_options *options, struct contro
     control->lock_handle = OS_FILE_NONE.handle;
     jobs_init(control);
     mr_err err = crypto_hasher_new(&control->hasher);
+    if (mr_is_ok(err)) {
+        err = slow_door_new(&control->token_door);
+    }
     if (mr_is_err(err)) {
         control_close(control);
         return err;
@@ -353,8 +356,8 @@ void control_close(struct control *control) {
     filter_pool_done(&control->filters);
     signin_free(control->signin);
     slow_door_free(control->reset_door);
-    auth_keyring_unref(control->keyring);
-    auth_signer_free(control->signer);
+    signing_keys_done(control);
+    slow_door_free(control->token_door);
     mr_secret_unref(&control->pepper);
     sealer_free(control->sealer);
     crypto_hasher_free(control->hasher);

@@ -5,6 +5,9 @@
  * when all of them have adopted that snapshot: from then on no worker judges by the old state,
  * which is what makes "revoked" and "deleted" in an answer true.
  *
+ * A job that is `in_order` changed nothing, but must not be answered before what others changed: it
+ * waits for the newest publication under way.
+ *
  * The mail of a job is the job's own, that of a publication the publication's, so nothing here can
  * fail between commit and answer but building the snapshot for want of memory: then the jobs go on
  * waiting and it is tried again every 100 ms. The commit is on disk and cannot be taken back, so an
@@ -80,7 +83,8 @@ static void refuse_stopping(struct control_job *job) {
 static bool execute(struct control *control, struct control_job *job) {
     size_t before = control->committed;
     control->actor = job->actor;
-    job->err = change_begin(control, &job->refusal);
+    job->err = job->only_reads ? change_begin_reading(control, &job->refusal)
+                               : change_begin(control, &job->refusal);
     if (mr_is_ok(job->err)) {
         job->err = change_end(control, job->run(control, job), &job->refusal);
     }
@@ -96,7 +100,7 @@ static void job_arrived(struct mail *mail) {
         answer(control, job);
         return;
     }
-    if (!execute(control, job)) {
+    if (!execute(control, job) && !job->in_order) {
         answer(control, job);
         return;
     }
@@ -198,9 +202,28 @@ static void send(struct control *control, struct publication *publication) {
     }
 }
 
+/* Nothing was committed: what waits is in order behind what is under way. The newest publication
+ * is the first of the list, and is adopted last. */
+static void answer_in_order(struct control *control) {
+    struct publication *newest = control->publications;
+    struct control_job *jobs = control->waiting_first;
+    control->waiting_first = NULL;
+    control->waiting_last = NULL;
+    if (newest == NULL) {
+        answer_all(control, jobs);
+        return;
+    }
+    struct control_job **link = &newest->jobs;
+    while (*link != NULL) {
+        link = &(*link)->next;
+    }
+    *link = jobs;
+}
+
 /* One snapshot of what was committed, for the jobs that wait for it. */
 static void publish(struct control *control, mr_mono now) {
     if (control->committed == 0) {
+        answer_in_order(control);
         return;
     }
     struct publication *publication = publication_new(control);

@@ -25,6 +25,11 @@ struct control_job {
      * exactly once. The job is the caller's again. */
     void (*done)(struct control_job *job);
     struct mailbox *reply_to;
+    /* Answered only when everything that was committed before it is adopted by every worker, also
+     * where it changed nothing itself: for answers that hold only behind an earlier change, such as
+     * a token of a client that has just been enabled. */
+    bool in_order;
+    bool only_reads;            /* so it goes on while the store cannot be written */
     struct control_actor actor; /* for the audit log; zeroed: the program itself */
     mr_err err;                 /* at done: what run returned, or CONTROL_E_REFUSED with 20503 where
                                  * the commit failed */

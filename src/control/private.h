@@ -3,6 +3,7 @@
 #ifndef MR_CONTROL_PRIVATE_H
 #define MR_CONTROL_PRIVATE_H
 
+#include "auth/slow.h"
 #include "control/audit.h"
 #include "control/rules/filters.h"
 #include "control/jobs.h"
@@ -44,14 +45,27 @@ struct audit_tail {
     uint8_t body[RECORD_AUDIT_BYTES];
 };
 
+/* The private half of a signing key that signs now or later (access/keys.c). */
+#define SIGNERS_MAX 4
+struct signing_signer {
+    struct auth_signer *signer;
+    char kid[CRYPTO_ID_SIZE];
+    int64_t sign_from_s;
+    int64_t longest_s; /* life of a token that it signed */
+    bool is_last;      /* no key follows it */
+};
+
 struct control {
     struct control_options options; /* pointers of the caller's, but for issuer and audience */
     struct store store;
     struct sealer *sealer;
     struct crypto_hasher *hasher;
-    mr_secret pepper; /* of client secrets */
-    struct auth_signer *signer;
+    mr_secret pepper;                           /* of client secrets */
+    struct signing_signer signers[SIGNERS_MAX]; /* oldest first */
+    size_t n_signers;
+    bool keys_are_stale; /* the rows of keys have changed: read them before signing */
     struct auth_keyring *keyring;
+    struct slow_door *token_door; /* wrong credentials of clients */
     char installation_id[MODEL_ID_SIZE];
     char issuer[512];
     char audience[512];
@@ -90,6 +104,8 @@ struct control {
  * not refusals become one (20503 or 20500). */
 mr_err change_begin(struct control *control, struct refusal *ret_refusal);
 mr_err change_end(struct control *control, mr_err err, struct refusal *ret_refusal);
+/* As change_begin, around what only reads. */
+mr_err change_begin_reading(struct control *control, struct refusal *ret_refusal);
 /* For readers: any other error becomes a refusal. */
 mr_err refuse_error(struct control *control, mr_err err, struct refusal *ret_refusal);
 /* Inside a change: this object differs in the next snapshot. */
@@ -132,7 +148,8 @@ mr_err control_seal(struct control *control, const char *table, mr_str row, cons
 mr_err control_unseal(struct control *control, const char *table, mr_str row, const char *column,
                       mr_str box, mr_secret *ret_value);
 
-/* ---- rows as objects of the snapshot: destinations/object.c, rules.c, people/ ---- */
+/* ---- rows as objects of the snapshot: destinations/object.c, rules.c, access/rows.c, people/ ----
+ */
 /* NULL in *ret_object where the row is gone or a tombstone. */
 mr_err destination_load(struct control *control, uint32_t number, struct model_object **ret_object);
 mr_err rule_load(struct control *control, uint32_t number, struct model_object **ret_object);
@@ -146,11 +163,12 @@ mr_err session_load(struct control *control, uint32_t number, struct model_objec
 mr_err catalogue_load(struct control *control, struct catalogue *base,
                       struct catalogue **ret_catalogue);
 
-/* ---- keys: clients.c ---- */
+/* ---- keys: access/keys.c ---- */
 /* Makes a signing key that signs from now; inside a change. */
 mr_err signing_key_make(struct control *control, mr_wall now);
-/* Reads all keys: signer and keyring. */
+/* Reads all keys: signers and keyring. */
 mr_err signing_keys_load(struct control *control, mr_wall now);
+void signing_keys_done(struct control *control);
 
 /* ---- jobs.c ---- */
 void jobs_init(struct control *control);

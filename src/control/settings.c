@@ -1,4 +1,5 @@
-/* Settings of webhook destinations.
+/* Settings of destinations, and those of webhooks; settings/kinesis.c has those of streams,
+ * settings/delivery.c what both have.
  *
  * The public form is what the API shows, what the store keeps and what a merge patch is applied to:
  * every member with its present value, "[redacted]" for write-only ones. So a caller may read a
@@ -13,6 +14,7 @@
 
 #include "control/body.h"
 #include "control/private.h"
+#include "control/settings/parts.h"
 #include "crypto/pem.h"
 #include "json/write.h"
 
@@ -27,6 +29,7 @@ static const char *const member_names[] = {
     "ca_pem",
 };
 #define MEMBERS (sizeof member_names / sizeof member_names[0])
+static const struct settings_limits webhook_limits = {MODEL_BATCH_MAX, MODEL_BATCH_BYTES_MAX};
 
 static const struct body_place place = {.path = "settings.", .wrong = REFUSAL_MALFORMED};
 
@@ -36,7 +39,6 @@ struct parser {
     json_value settings;
     mr_arena *arena;
     struct model_webhook *out;
-    struct model_delivery *delivery;
     struct refusal *refusal;
 };
 
@@ -71,52 +73,6 @@ static mr_err parse_url(const struct parser *parser) {
                       reason);
     }
     return MR_ERR(MR_E_FAILED);
-}
-
-/* ---- retry policy ---- */
-
-static mr_err parse_delays(const struct parser *parser, json_value delays) {
-    static const struct body_place inside = {.path = "settings.retry_policy.",
-                                             .wrong = REFUSAL_MALFORMED};
-    static const char *const members[] = {"delays_ms"};
-    struct model_retry *retry = &parser->delivery->retry;
-    MR_TRY(body_only(delays, &inside, members, 1, parser->refusal));
-    MR_TRY(body_needs(delays, &inside, members, 1, parser->refusal));
-    json_value list = json_find(delays, MR_STR("delays_ms"));
-    if (json_kind_of(list) != JSON_ARRAY || json_count(list) > MODEL_RETRY_DELAYS_MAX) {
-        return refuse(parser->refusal, REFUSAL_MALFORMED,
-                      "settings.retry_policy.delays_ms must be an array of at most %d numbers.",
-                      MODEL_RETRY_DELAYS_MAX);
-    }
-    retry->kind = MODEL_RETRY_DELAYS;
-    retry->n_delays = 0;
-    for (json_iter it = json_iter_of(list); json_next(&it);) {
-        uint64_t ms = 0;
-        if (mr_is_err(json_u64(it.value, 0, MODEL_RETRY_DELAY_MS_MAX, &ms))) {
-            return refuse(parser->refusal, REFUSAL_MALFORMED,
-                          "settings.retry_policy.delays_ms must hold whole numbers from 0 to %d.",
-                          MODEL_RETRY_DELAY_MS_MAX);
-        }
-        retry->delays_ms[retry->n_delays++] = (uint32_t)ms;
-    }
-    return MR_OK;
-}
-
-static mr_err parse_retry(const struct parser *parser) {
-    json_value value = member(parser, "retry_policy");
-    if (json_is_absent(value) || json_string_eq(value, MR_STR("kore"))) {
-        parser->delivery->retry.kind = MODEL_RETRY_KORE;
-        return MR_OK;
-    }
-    if (json_string_eq(value, MR_STR("standard"))) {
-        parser->delivery->retry.kind = MODEL_RETRY_STANDARD;
-        return MR_OK;
-    }
-    if (json_kind_of(value) == JSON_OBJECT) {
-        return parse_delays(parser, value);
-    }
-    return refuse(parser->refusal, REFUSAL_MALFORMED,
-                  "settings.retry_policy must be \"kore\", \"standard\" or {\"delays_ms\":[…]}.");
 }
 
 /* ---- signatures ---- */
@@ -210,7 +166,7 @@ static json_value stored_header(const struct settings_context *context, mr_str n
 
 static mr_err secret_of(const struct parser *parser, json_value value, mr_secret *ret_secret) {
     mr_buf text;
-    mr_buf_init(&text, MODEL_PEM_BYTES_MAX);
+    mr_buf_init_private(&text, MODEL_PEM_BYTES_MAX);
     mr_err err = json_string_append(value, &text);
     if (mr_is_ok(err)) {
         err = mr_secret_new(parser->context->options->slab, mr_buf_view(&text), ret_secret);
@@ -360,44 +316,30 @@ static mr_err parse_certificates(const struct parser *parser) {
 
 /* ---- all ---- */
 
-static mr_err parse_numbers(const struct parser *parser) {
+static mr_err parse_request(const struct parser *parser) {
     json_value s = parser->settings;
     struct model_webhook *out = parser->out;
-    struct model_delivery *delivery = parser->delivery;
     struct refusal *refusal = parser->refusal;
     uint32_t method = 0;
     uint32_t format = 0;
     MR_TRY(body_enum(s, &place, "method", method_names, 2, &method, refusal));
     MR_TRY(body_enum(s, &place, "format", format_names, 4, &format, refusal));
     MR_TRY(body_bool(s, &place, "escape_non_ascii", &out->escape_non_ascii, refusal));
-    MR_TRY(body_u32(s, &place, "batch_max", 1, MODEL_BATCH_MAX, &delivery->batch_max, refusal));
-    MR_TRY(body_u32(s, &place, "batch_bytes_max", MODEL_BATCH_BYTES_MIN, MODEL_BATCH_BYTES_MAX,
-                    &delivery->batch_bytes_max, refusal));
-    MR_TRY(body_u32(s, &place, "linger_ms", 0, MODEL_LINGER_MS_MAX, &delivery->linger_ms, refusal));
-    MR_TRY(body_u32(s, &place, "timeout_ms", MODEL_TIMEOUT_MS_MIN, MODEL_TIMEOUT_MS_MAX,
-                    &delivery->timeout_ms, refusal));
-    MR_TRY(body_u32(s, &place, "rate_per_second", 1, MODEL_RATE_MAX, &delivery->rate_per_second,
-                    refusal));
-    MR_TRY(body_u32(s, &place, "concurrency_max", 1, MODEL_CONCURRENCY_MAX,
-                    &delivery->concurrency_max, refusal));
     out->method = (enum model_method)method;
     out->format = (enum model_format)format;
     return MR_OK;
 }
 
-mr_err settings_parse(const struct settings_context *context, json_value settings, mr_arena *arena,
-                      struct model_settings *out, struct refusal *ret_refusal) {
-    if (json_kind_of(settings) != JSON_OBJECT) {
-        return refuse(ret_refusal, REFUSAL_MALFORMED, "settings must be an object.");
-    }
+static mr_err parse_webhook(const struct settings_context *context, json_value settings,
+                            mr_arena *arena, struct model_settings *out,
+                            struct refusal *ret_refusal) {
     struct model_settings parsed;
-    model_settings_init(&parsed, context->kind);
+    model_settings_init(&parsed, MODEL_KIND_WEBHOOK);
     struct parser parser = {
         .context = context,
         .settings = settings,
         .arena = arena,
         .out = &parsed.webhook,
-        .delivery = &parsed.delivery,
         .refusal = ret_refusal,
     };
     mr_err err = body_only(settings, &place, member_names, MEMBERS, ret_refusal);
@@ -405,10 +347,10 @@ mr_err settings_parse(const struct settings_context *context, json_value setting
         err = parse_url(&parser);
     }
     if (mr_is_ok(err)) {
-        err = parse_numbers(&parser);
+        err = parse_request(&parser);
     }
     if (mr_is_ok(err)) {
-        err = parse_retry(&parser);
+        err = settings_parse_delivery(settings, &webhook_limits, &parsed.delivery, ret_refusal);
     }
     if (mr_is_ok(err)) {
         err = parse_signatures(&parser);
@@ -427,27 +369,21 @@ mr_err settings_parse(const struct settings_context *context, json_value setting
     return MR_OK;
 }
 
-/* ---- writing ---- */
-
-static void write_retry(const struct model_retry *retry, json_out *out) {
-    switch (retry->kind) {
-    case MODEL_RETRY_KORE:
-        json_out_member_c(out, "retry_policy", "kore");
-        return;
-    case MODEL_RETRY_STANDARD:
-        json_out_member_c(out, "retry_policy", "standard");
-        return;
-    case MODEL_RETRY_DELAYS:
-        json_out_member_object(out, "retry_policy");
-        json_out_member_array(out, "delays_ms");
-        for (uint32_t i = 0; i < retry->n_delays; i++) {
-            json_out_u64(out, retry->delays_ms[i]);
-        }
-        json_out_end(out);
-        json_out_end(out);
-        return;
+mr_err settings_parse(const struct settings_context *context, json_value settings, mr_arena *arena,
+                      struct model_settings *out, struct refusal *ret_refusal) {
+    if (json_kind_of(settings) != JSON_OBJECT) {
+        return refuse(ret_refusal, REFUSAL_MALFORMED, "settings must be an object.");
     }
+    switch (context->kind) {
+    case MODEL_KIND_WEBHOOK:
+        return parse_webhook(context, settings, arena, out, ret_refusal);
+    case MODEL_KIND_KINESIS:
+        return settings_parse_kinesis(settings, arena, out, ret_refusal);
+    }
+    return MR_ERR(MR_E_INVALID);
 }
+
+/* ---- writing ---- */
 
 static void write_headers(const struct model_webhook *webhook, bool reveal, json_out *out) {
     json_out_member_object(out, "headers");
@@ -459,26 +395,11 @@ static void write_headers(const struct model_webhook *webhook, bool reveal, json
     json_out_end(out);
 }
 
-mr_err settings_write_public(const struct model_settings *settings, mr_buf *out) {
+static void write_webhook(const struct model_settings *settings, json_out *w) {
     const struct model_webhook *webhook = &settings->webhook;
-    const struct model_delivery *delivery = &settings->delivery;
-    json_out writer;
-    json_out *w = &writer;
-    json_out_init(w, out);
-    json_out_object(w);
     json_out_member_str(w, "url", webhook->url);
     json_out_member_c(w, "method", method_names[webhook->method]);
-    json_out_member_u64(w, "batch_max", delivery->batch_max);
-    json_out_member_u64(w, "batch_bytes_max", delivery->batch_bytes_max);
-    json_out_member_u64(w, "linger_ms", delivery->linger_ms);
-    json_out_member_u64(w, "timeout_ms", delivery->timeout_ms);
-    write_retry(&delivery->retry, w);
-    if (delivery->rate_per_second == 0) {
-        json_out_member_null(w, "rate_per_second");
-    } else {
-        json_out_member_u64(w, "rate_per_second", delivery->rate_per_second);
-    }
-    json_out_member_u64(w, "concurrency_max", delivery->concurrency_max);
+    settings_write_delivery(&settings->delivery, w);
     write_headers(webhook, false, w);
     json_out_member_array(w, "signatures");
     for (size_t i = 0; i < 3; i++) {
@@ -494,8 +415,22 @@ mr_err settings_write_public(const struct model_settings *settings, mr_buf *out)
                         mr_secret_is_none(webhook->client_key_pem) ? MR_STR_NONE
                                                                    : MR_STR(SETTINGS_REDACTED));
     json_out_member_str(w, "ca_pem", webhook->ca_pem);
-    json_out_end(w);
-    return json_out_finish(w);
+}
+
+mr_err settings_write_public(const struct model_settings *settings, mr_buf *out) {
+    json_out writer;
+    json_out_init(&writer, out);
+    json_out_object(&writer);
+    switch (settings->kind) {
+    case MODEL_KIND_WEBHOOK:
+        write_webhook(settings, &writer);
+        break;
+    case MODEL_KIND_KINESIS:
+        settings_write_kinesis(settings, &writer);
+        break;
+    }
+    json_out_end(&writer);
+    return json_out_finish(&writer);
 }
 
 mr_err settings_write_private(const struct model_settings *settings, mr_buf *out, bool *ret_has) {

@@ -1,6 +1,6 @@
-/* The settings of a webhook destination: JSON to the parsed, ranged struct of model/, and back. One
- * table of members serves validation, storage and answers. Write-only values (values of headers,
- * the client key) are left out of the public form, which shows "[redacted]" in their place, and are
+/* The settings of a destination: JSON to the parsed, ranged struct of model/, and back. One table
+ * of members serves validation, storage and answers. Write-only values (values of headers, the
+ * client key) are left out of the public form, which shows "[redacted]" in their place, and are
  * kept apart for sealing. */
 #ifndef MR_CONTROL_SETTINGS_H
 #define MR_CONTROL_SETTINGS_H
@@ -19,12 +19,12 @@ struct settings_context {
     /* Where a write-only value given as "[redacted]" comes from: what was written by
      * settings_write_private, or absent: then "[redacted]" is refused. */
     json_value stored;
-    enum model_destination_kind kind;
+    enum model_destination_kind kind; /* whose settings they are */
 };
 
 /* Parses the object into out, whose memory arena is (texts, headers). Unknown members 20001, a
- * missing url 20002, others 20400 or 31010, each naming the member. Secrets are taken from the
- * slab: on error none is left behind; on success release them with model_settings_release. */
+ * missing url or ARN 20002, others 20400 or 31010, each naming the member. Secrets are taken from
+ * the slab: on error none is left behind; on success release them with model_settings_release. */
 mr_err settings_parse(const struct settings_context *context, json_value settings, mr_arena *arena,
                       struct model_settings *out, struct refusal *ret_refusal);
 /* Appends the public form: all members with their present values. */

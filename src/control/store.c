@@ -122,6 +122,9 @@ static const char schema_3[] =
     " account INTEGER NOT NULL REFERENCES accounts(number), platform TEXT NOT NULL,"
     " legacy_account_id TEXT NOT NULL, PRIMARY KEY(account, platform)) STRICT, WITHOUT ROWID;"
     "ALTER TABLE clients ADD COLUMN updated_ms INTEGER;"
+    /* Life of the longest token it signed; of keys that are there already, any. Until when a key
+     * verifies follows from it: verify_until_s is no longer written. */
+    "ALTER TABLE signing_keys ADD COLUMN longest_expiry_s INTEGER NOT NULL DEFAULT 63072000;"
     "CREATE INDEX clients_of_account ON clients(account, number);"
     "ALTER TABLE users ADD COLUMN name TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE users ADD COLUMN products TEXT;" /* JSON array; NULL: all */
@@ -170,8 +173,14 @@ static const char schema_3[] =
     "CREATE TRIGGER audit_rows_never_change BEFORE UPDATE ON audit BEGIN"
     " SELECT RAISE(ABORT, 'the audit log is only added to'); END;";
 
+/* Format 4: whose the external ids of streams are. */
+static const char schema_4[] =
+    "CREATE TABLE external_ids("
+    " external_id TEXT PRIMARY KEY, account INTEGER NOT NULL REFERENCES accounts(number)"
+    ") STRICT, WITHOUT ROWID;";
+
 /* steps[n] leads from format n to n + 1. */
-static const char *const steps[STORE_FORMAT] = {schema_1, schema_2, schema_3};
+static const char *const steps[STORE_FORMAT] = {schema_1, schema_2, schema_3, schema_4};
 
 static mr_err map_error(int rc) {
     switch (rc & 0xff) {
@@ -310,16 +319,24 @@ void store_close(struct store *store) {
 
 /* ---- transactions ---- */
 
-mr_err store_begin(struct store *store) {
+static mr_err begin(struct store *store, const char *outermost) {
     if (store->depth > 0 && sqlite3_get_autocommit(store->db)) {
         return MR_ERR(MR_E_IO); /* SQLite gave the transaction up */
     }
-    mr_err err = store->depth == 0 ? run_text(store, "BEGIN IMMEDIATE", "begin")
+    mr_err err = store->depth == 0 ? run_text(store, outermost, "begin")
                                    : run_text(store, "SAVEPOINT inner", "savepoint");
     if (mr_is_ok(err)) {
         store->depth++;
     }
     return err;
+}
+
+mr_err store_begin(struct store *store) {
+    return begin(store, "BEGIN IMMEDIATE");
+}
+
+mr_err store_begin_reading(struct store *store) {
+    return begin(store, "BEGIN");
 }
 
 mr_err store_commit(struct store *store) {

@@ -11,7 +11,7 @@
 #include <sqlite3.h>
 
 #define STORE_STATEMENTS_MAX 384
-#define STORE_FORMAT         3 /* user_version of the database: the number of steps in store.c */
+#define STORE_FORMAT         4 /* user_version of the database: the number of steps in store.c */
 
 struct store_statement {
     const char *sql; /* the literal's address is its name */
@@ -35,6 +35,9 @@ void store_close(struct store *store);
 
 /* Nested: the outermost is a transaction, inner ones are savepoints. */
 mr_err store_begin(struct store *store);
+/* For what only reads: waits for nobody, and goes on where the store cannot be written. A write in
+ * it does not wait for another process's lock. */
+mr_err store_begin_reading(struct store *store);
 /* MR_E_NO_SPACE, MR_E_BUSY, MR_E_IO; then everything is rolled back. */
 mr_err store_commit(struct store *store);
 void store_rollback(struct store *store);

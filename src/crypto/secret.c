@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "os/thread.h"
 
+#include <openssl/crypto.h>
 #include <sodium.h>
 #include <stdatomic.h>
 
@@ -247,4 +248,27 @@ void crypto_wipe(void *at, size_t n) {
     if (n > 0) {
         sodium_memzero(at, n);
     }
+}
+
+static void *clean_alloc(size_t size, const char *file, int line) {
+    (void)file;
+    (void)line;
+    return mr_wiping_alloc(size);
+}
+
+static void *clean_realloc(void *ptr, size_t size, const char *file, int line) {
+    (void)file;
+    (void)line;
+    return mr_wiping_realloc(ptr, size);
+}
+
+static void clean_free(void *ptr, const char *file, int line) {
+    (void)file;
+    (void)line;
+    mr_wiping_free(ptr);
+}
+
+void crypto_clean_openssl(void) {
+    int is_set = CRYPTO_set_mem_functions(clean_alloc, clean_realloc, clean_free);
+    MR_ASSERT(is_set == 1);
 }

@@ -55,4 +55,8 @@ bool crypto_equal(const void *a, const void *b, size_t n);
 /* Overwrites memory in a way that the compiler may not drop. */
 void crypto_wipe(void *at, size_t n);
 
+/* Before anything else of OpenSSL, in the only thread: what it frees is overwritten from then on.
+ * It leaves keys behind otherwise, in memory that decoding them took. */
+void crypto_clean_openssl(void);
+
 #endif

@@ -133,25 +133,63 @@ static inline uint64_t end_lane(struct siphash *h, uint64_t last) {
     return h->v0 ^ h->v1 ^ h->v2 ^ h->v3;
 }
 
-uint64_t siphash_content(struct siphash_key key, const void *bytes, size_t n) {
-    const uint8_t *at = bytes;
-    /* Rounds wait for each other; those of two lanes do not. */
-    struct siphash even;
-    struct siphash odd;
-    siphash_init_64(&even, key);
-    siphash_init_64(&odd, (struct siphash_key){key.k0, ~key.k1});
+/* As SipHash-128 ends, with the rounds of SipHash-1-3. */
+static inline struct siphash_128 end_lane_128(struct siphash *h, uint64_t last) {
+    struct siphash_128 out;
+    add_word_once(h, last);
+    h->v2 ^= 0xee;
+    round_once(h);
+    round_once(h);
+    round_once(h);
+    out.lo = h->v0 ^ h->v1 ^ h->v2 ^ h->v3;
+    h->v1 ^= 0xdd;
+    round_once(h);
+    round_once(h);
+    round_once(h);
+    out.hi = h->v0 ^ h->v1 ^ h->v2 ^ h->v3;
+    return out;
+}
+
+/* Takes all but the last words in turn; those are added with the end. Rounds wait for each other;
+ * those of two lanes do not. */
+static inline void add_lanes(struct siphash *even, struct siphash *odd, const uint8_t *at, size_t n,
+                             uint64_t tail[static 2]) {
     size_t left = n;
     for (; left >= 16; at += 16, left -= 16) {
         uint64_t words[2];
         memcpy(words, at, sizeof words);
-        add_word_once(&even, words[0]);
-        add_word_once(&odd, words[1]);
+        add_word_once(even, words[0]);
+        add_word_once(odd, words[1]);
     }
-    uint64_t tail[2] = {0, 0};
+    tail[0] = 0;
+    tail[1] = 0;
     if (left > 0) {
         memcpy(tail, at, left);
     }
+}
+
+uint64_t siphash_content(struct siphash_key key, const void *bytes, size_t n) {
+    struct siphash even;
+    struct siphash odd;
+    uint64_t tail[2];
+    siphash_init_64(&even, key);
+    siphash_init_64(&odd, (struct siphash_key){key.k0, ~key.k1});
+    add_lanes(&even, &odd, bytes, n, tail);
     add_word_once(&even, tail[0]);
     uint64_t ends[3] = {end_lane(&even, n), end_lane(&odd, tail[1]), n};
     return siphash_64(key, ends, sizeof ends);
+}
+
+struct siphash_128 siphash_content_128(struct siphash_key key, const void *bytes, size_t n) {
+    struct siphash even;
+    struct siphash odd;
+    uint64_t tail[2];
+    siphash_init_128(&even, key);
+    siphash_init_128(&odd, (struct siphash_key){key.k0, ~key.k1});
+    add_lanes(&even, &odd, bytes, n, tail);
+    add_word_once(&even, tail[0]);
+    struct siphash_128 first = end_lane_128(&even, n);
+    struct siphash_128 second = end_lane_128(&odd, tail[1]);
+    uint64_t ends[5] = {first.lo, first.hi, second.lo, second.hi, n};
+    return siphash_128(key, ends, sizeof ends);
 }

@@ -17,12 +17,19 @@
  * answered so found it alive. They do count towards the five days, which also want ten failures in
  * a row, so that two bad events in a quiet week disable nothing.
  *
+ * A window of one request is still 500 events many times a second, so throttling by single events
+ * (a stream's shards) also spaces requests: the pace doubles with each generation that was
+ * throttled, from 100 ms to 10 s, and falls by a quarter with each request that was taken whole.
+ * Some of what is sent is taken meanwhile, so that this is no failure of the destination.
+ *
  * The rate is a leaky bucket by theoretical arrival time: spaced evenly, with 50 ms of slack so
  * that fast rates do not need a timer per request. */
 #include "deliver/lane_parts.h"
 
 #define RATE_SLACK_NS       (50 * MR_NS_PER_MS)
 #define FAILURES_TO_DISABLE 10
+#define PACE_MS_MIN         100
+#define PACE_MS_MAX         10000
 #define STATUS_TOO_MANY     429
 #define STATUS_SERVER_ERROR 500
 
@@ -32,6 +39,9 @@ void lane_notify(struct lane *lane, struct lane_notice notice) {
 }
 
 enum lane_reason lane_reason_of(const struct lane_result *result) {
+    if (result->reason != LANE_REASON_NONE) {
+        return (enum lane_reason)result->reason;
+    }
     switch ((enum lane_result_kind)result->kind) {
     case LANE_RESULT_STATUS:
         return LANE_REASON_STATUS;
@@ -85,12 +95,13 @@ const char *lane_reason_name(enum lane_reason reason) {
 }
 
 bool lane_judges_content(const struct lane_result *result) {
-    return result->kind == LANE_RESULT_STATUS &&
+    return result->kind == LANE_RESULT_STATUS && result->reason == LANE_REASON_NONE &&
            (result->status == 400 || result->status == 413 || result->status == 422);
 }
 
 static bool is_congestion(const struct lane_result *result) {
-    return result->kind == LANE_RESULT_TIMEOUT ||
+    return result->kind == LANE_RESULT_TIMEOUT || result->reason == LANE_REASON_THROTTLED ||
+           result->reason == LANE_REASON_INTERNAL ||
            (result->kind == LANE_RESULT_STATUS &&
             (result->status == STATUS_TOO_MANY || result->status >= STATUS_SERVER_ERROR));
 }
@@ -112,6 +123,7 @@ void lane_window_reset(struct lane *lane) {
     lane->warned_percent = 0;
     lane->failing_since_ms = 0;
     lane->gate_until = (mr_mono){0};
+    lane->pace_ms = 0;
     lane_window_limit(lane);
 }
 
@@ -192,6 +204,11 @@ static void age_failing(struct lane *lane, struct lane_now now, const struct lan
     }
 }
 
+static void halve(struct lane *lane) {
+    lane->window = lane->window / 2 < LANE_ONE ? LANE_ONE : lane->window / 2;
+    lane->threshold = lane->window;
+}
+
 static void fail_generation(struct lane *lane, struct lane_now now,
                             const struct lane_result *result) {
     lane->generation++;
@@ -200,8 +217,7 @@ static void fail_generation(struct lane *lane, struct lane_now now,
         lane->failed_generations++;
     }
     if (is_congestion(result)) {
-        lane->window = lane->window / 2 < LANE_ONE ? LANE_ONE : lane->window / 2;
-        lane->threshold = lane->window;
+        halve(lane);
     }
     if (!lane->probing && lane->failed_generations >= LANE_GENERATIONS_TO_PROBE) {
         lane->probing = true;
@@ -248,6 +264,33 @@ void lane_gate(struct lane *lane, struct lane_now now, int64_t retry_after_ms) {
     if (mr_mono_before(lane->gate_until, until)) {
         lane->gate_until = until;
     }
+}
+
+static void hold(struct lane *lane, struct lane_now now) {
+    mr_mono until = mr_mono_add_ms(now.mono, lane->pace_ms);
+    lane->gate_until = mr_mono_before(lane->gate_until, until) ? until : lane->gate_until;
+}
+
+void lane_window_cut(struct lane *lane) {
+    lane->generation++;
+    halve(lane);
+}
+
+void lane_pace_slower(struct lane *lane, bool is_first, struct lane_now now) {
+    if (is_first || lane->pace_ms == 0) {
+        uint32_t pace = lane->pace_ms * 2;
+        lane->pace_ms = pace < PACE_MS_MIN ? PACE_MS_MIN : pace > PACE_MS_MAX ? PACE_MS_MAX : pace;
+    }
+    hold(lane, now);
+}
+
+void lane_pace_faster(struct lane *lane, struct lane_now now) {
+    if (lane->pace_ms == 0) {
+        return;
+    }
+    lane->pace_ms -= (lane->pace_ms + 3) / 4;
+    lane->pace_ms = lane->pace_ms < PACE_MS_MIN / 2 ? 0 : lane->pace_ms;
+    hold(lane, now);
 }
 
 bool lane_rate_allows(const struct lane *lane, struct lane_now now, mr_mono *ret_at) {

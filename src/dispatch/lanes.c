@@ -24,8 +24,8 @@ static struct lane_settings settings_of(const struct model_destination *destinat
         return settings;
     }
     const struct model_delivery *delivery = &destination->delivery;
-    settings.enabled =
-        destination->status != MODEL_DISABLED && destination->kind == MODEL_KIND_WEBHOOK;
+    settings.enabled = destination->status != MODEL_DISABLED;
+    settings.mixes = sink_mixes_types(destination);
     settings.batch_max = sink_batch_max(destination);
     settings.batch_bytes_max = delivery->batch_bytes_max;
     settings.linger_ms = delivery->linger_ms;

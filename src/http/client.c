@@ -346,7 +346,7 @@ static struct http_call *call_new(struct http_client *client) {
         call->body = call->body_inline;
         mr_list_init(&call->node);
         mr_list_init(&call->queue);
-        mr_buf_init(&call->text, HEAD_BYTES_MAX);
+        mr_buf_init_private(&call->text, HEAD_BYTES_MAX);
         mr_buf_init(&call->head_copy, HTTP_HEAD_BYTES_MAX);
         mr_buf_init(&call->kept, HTTP_CALL_BODY_KEPT_MAX);
         loop_timer_init(&call->timer, http_call_on_timer);

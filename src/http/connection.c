@@ -268,7 +268,11 @@ static void after_head(struct http_connection *conn, struct exchange *ex,
     if (ex->wants_body && !is_over) {
         conn->phase = HTTP_PHASE_BODY;
         http_connection_unstall(conn); /* a handler may have paused the server meanwhile */
-        mr_buf_init(&conn->body, ex->body_max);
+        if (ex->is_private) {
+            mr_buf_init_private(&conn->body, ex->body_max);
+        } else {
+            mr_buf_init(&conn->body, ex->body_max);
+        }
         if (head->framing == HTTP_FRAMING_LENGTH && head->content_length > ex->body_max) {
             refuse(conn, 413, "The body is larger than what is accepted here.");
         } else {

@@ -107,6 +107,7 @@ struct exchange {
     bool in_on_head; /* on_head runs */
     bool owes_end;   /* the handler knows it: on_end is due */
     bool wants_body;
+    bool is_private; /* so is its body's memory */
     bool owes_continue;
     bool keep_alive;
     bool is_done;    /* the answer is complete */

@@ -33,7 +33,7 @@ struct exchange *http_exchange_begin(struct http_connection *conn) {
         if (ex == NULL) {
             return NULL;
         }
-        mr_arena_init(&arena, HTTP_EXCHANGE_ARENA_MAX);
+        mr_arena_init_private(&arena, HTTP_EXCHANGE_ARENA_MAX);
     }
     *ex = (struct exchange){.conn = conn, .pub.arena = arena};
     mr_list_push_back(&conn->exchanges, &ex->node);
@@ -115,6 +115,11 @@ void http_exchange_want_body(struct http_exchange *pub, size_t max) {
     MR_ASSERT(ex->in_on_head && !ex->wants_body);
     ex->wants_body = true;
     ex->body_max = max;
+}
+
+void http_exchange_want_private_body(struct http_exchange *pub, size_t max) {
+    http_exchange_want_body(pub, max);
+    inside(pub)->is_private = true;
 }
 
 /* The answer */

@@ -65,6 +65,9 @@ struct http_handler {
  * the connection closed (no on_body; on_end comes). A client that waits for 100 (Continue) gets it
  * now. */
 void http_exchange_want_body(struct http_exchange *ex, size_t max);
+/* The same for a body that may hold a secret: its memory is overwritten when it is given back.
+ * Heads and answers always are. */
+void http_exchange_want_private_body(struct http_exchange *ex, size_t max);
 /* Answers: status (200–599), fields (date, content-length, connection and transfer-encoding are the
  * engine's; a field that is no valid one is left out), body (not sent to HEAD, nor with 204 and
  * 304; HEAD gets its length). All is copied. Once per exchange. Without memory the connection is

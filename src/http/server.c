@@ -35,7 +35,7 @@ mr_buf http_server_take_buf(struct http_server *server) {
         return server->spare_bufs[--server->n_spare_bufs];
     }
     mr_buf buf;
-    mr_buf_init(&buf, HTTP_ANSWERS_BYTES_MAX);
+    mr_buf_init_private(&buf, HTTP_ANSWERS_BYTES_MAX);
     return buf;
 }
 

@@ -67,7 +67,7 @@ static mr_err fail(struct reader *r, const char *at, uint32_t code, const char *
 void json_tape_init(json_tape *tape, uint32_t depth_max) {
     MR_ASSERT(depth_max >= 1 && depth_max <= JSON_DEPTH_MAX);
     *tape = (json_tape){.depth_max = depth_max};
-    mr_buf_init(&tape->scratch, TEXT_BYTES_MAX);
+    mr_buf_init_private(&tape->scratch, TEXT_BYTES_MAX);
 }
 
 void json_tape_done(json_tape *tape) {

@@ -74,6 +74,7 @@ void model_object_unref(struct model_object *object) {
     case MODEL_USER:
     case MODEL_SESSION:
     case MODEL_CATALOGUE:
+    case MODEL_KEYS:
     case MODEL_KIND_COUNT:
         break;
     }

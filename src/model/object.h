@@ -19,6 +19,7 @@ enum model_kind {
     MODEL_USER,
     MODEL_SESSION,
     MODEL_CATALOGUE, /* in changes only, number 0: it is one whole */
+    MODEL_KEYS,      /* likewise: the ring of token keys */
     MODEL_KIND_COUNT,
 };
 

@@ -159,7 +159,9 @@ static void read_plain(struct stream *stream) {
     mr_str bytes = MR_STR_NONE;
     mr_err err = stream_receive(stream, &bytes);
     if (mr_is_ok(err)) {
+        struct stream_shared *shared = stream->shared; /* the stream may be gone behind the call */
         (void)stream_deliver(stream, bytes);
+        mr_wipe(shared->raw, bytes.len);
     } else if (mr_err_is(err, MR_E_CLOSED)) {
         stream_end_input(stream, STREAM_END_EOF);
     } else if (mr_err_is(err, MR_E_IO)) {
@@ -223,7 +225,7 @@ static void on_ready(struct loop_io *io, unsigned ready) {
 mr_err stream_init(struct stream *stream, struct stream_shared *shared, int fd,
                    const struct stream_events *events, size_t unused_max) {
     *stream = (struct stream){.shared = shared, .events = events, .is_open = true};
-    mr_buf_init(&stream->unused, unused_max + STREAM_RAW_SIZE);
+    mr_buf_init_private(&stream->unused, unused_max + STREAM_RAW_SIZE);
     loop_io_init(&stream->io, on_ready);
     mr_err err = loop_io_add(shared->loop, &stream->io, fd, LOOP_READ);
     if (mr_is_err(err)) {

@@ -333,8 +333,13 @@ static bool pump(struct stream *stream) {
     if (!was_open && stream->is_open && !stream_call_open(stream)) {
         return false;
     }
-    if (n > 0 && !stream_deliver(stream, mr_str_of(stream->shared->plain, n))) {
-        return false;
+    if (n > 0) {
+        struct stream_shared *shared = stream->shared; /* the stream may be gone behind the call */
+        bool goes_on = stream_deliver(stream, mr_str_of(shared->plain, n));
+        mr_wipe(shared->plain, n);
+        if (!goes_on) {
+            return false;
+        }
     }
     if (outcome == OUTCOME_FAILED) {
         stream_end_input(stream, STREAM_END_TLS);
@@ -456,6 +461,9 @@ mr_err stream_tls_send(struct stream *stream, const struct iovec *iov, int n_iov
         size_t n = 0;
         clear_errors();
         int result = SSL_write_ex(tls->ssl, record.ptr, record.len, &n);
+        if (record.ptr == tls->shared->record) {
+            mr_wipe(tls->shared->record, record.len);
+        }
         if (result != 1) {
             /* The queue had room, so only a failure or a lack of memory stops it here. */
             if (judge(tls, result) != OUTCOME_WAIT) {

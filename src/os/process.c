@@ -29,3 +29,7 @@ char *const *os_environment(void) {
 const char *os_environment_get(const char *name) {
     return getenv(name);
 }
+
+mr_err os_environment_set(const char *name, const char *value) {
+    return setenv(name, value, 1) == 0 ? MR_OK : MR_ERR(MR_E_NOMEM);
+}

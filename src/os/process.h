@@ -15,5 +15,7 @@ bool os_error_is_terminal(void);
 char *const *os_environment(void);
 /* Value of a variable, NULL where it is not set. Before threads that might change it. */
 const char *os_environment_get(const char *name);
+/* Sets a variable, its old value overwritten. Before threads. MR_E_NOMEM. */
+mr_err os_environment_set(const char *name, const char *value);
 
 #endif

@@ -299,7 +299,8 @@ static bool key_of_variable(mr_str name, char *key, size_t key_size) {
 }
 
 mr_err config_load_env(struct config *config, char *const *env, struct config_error *ret_error) {
-    static const char *const client_names[] = {"URL", "CLIENT_ID", "CLIENT_SECRET", "CA_FILE"};
+    static const char *const client_names[] = {"URL", "CLIENT_ID", "CLIENT_SECRET", "CA_FILE",
+                                               "ACCOUNT_ID"};
     for (size_t i = 0; env[i] != NULL; i++) {
         mr_str entry = mr_str_c(env[i]);
         size_t equals = mr_str_find_byte(entry, '=', 0);

@@ -121,7 +121,7 @@ void config_done(struct config *config);
  * *ret_error `path:line: key: …`. */
 mr_err config_load_yaml(struct config *config, const char *path, mr_str text,
                         struct config_error *ret_error);
-/* Takes the MILLRACE_… variables of env (NAME=value, ended by NULL). The four variables of client
+/* Takes the MILLRACE_… variables of env (NAME=value, ended by NULL). The variables of client
  * commands are ignored. MR_E_INVALID names the variable. */
 mr_err config_load_env(struct config *config, char *const *env, struct config_error *ret_error);
 /* Sets one key from a command-line flag (--key-with-dashes). MR_E_NOT_FOUND: no such key. */

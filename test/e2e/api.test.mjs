@@ -311,7 +311,8 @@ test('parameters that are not known are named, also where no token is asked for'
     wrong(refused, 400, 20001);
     assert.match(refused.body.message, /unknown parameters: colour, size$/, target);
     wrong(await server.request('GET', `${target}?account_id=${server.account_id}`), 400, 20001);
-    wrong(await server.request('GET', `${target}?a=%zz`), 400, target === '/v1/ping' ? 40400 : 20400);
+    wrong(await server.request('GET', `${target}?a=%zz`), 400,
+      target === '/v1/ping' ? 40400 : 20400); // of KORE's client document
   }
   wrong(await server.request('GET', '/metrics?colour=red',
     {headers: {authorization: `Bearer ${'x'.repeat(20)}`}}), 400, 20001);

@@ -64,7 +64,8 @@ test('an unknown option is named, with the usage', () => {
       ?? ['--nope'];
     const about = name === 'json' ? /could not read --nope/
       : name === 'version' ? /takes no arguments/
-        : name === 'reference' ? /name one table/ : /--nope/;
+        : name === 'reference' ? /name one table/
+          : name === 'completion' ? /name one shell/ : /--nope/;
     wrong([name, ...args], USAGE, about);
   }
 });
@@ -73,7 +74,8 @@ test('an option without its value, or an empty one, is named', () => {
   for (const [name, option] of [['init', 'data'], ['tail', 'type'], ['test', 'event-type'],
     ['simulate', 'devices'], ['receive', 'listen'], ['sign', 'url'], ['verify', 'signature'],
     ['check-address', 'allow-networks'], ['check', 'data'], ['serve', 'data'],
-    ['config', 'listen']]) {
+    ['config', 'listen'], ['export', 'output'], ['export', 'only'], ['apply', 'secrets-out'],
+    ['publish', 'account'], ['rules', 'account'], ['clients', 'account']]) {
     wrong([name, `--${option}`], USAGE, new RegExp(`--${option} needs a value`));
     if (name !== 'config') {
       wrong([name, `--${option}`, ''], USAGE, new RegExp(`--${option} (needs a value|is needed)`));
@@ -116,8 +118,7 @@ test('arguments that lack, or are too many', () => {
     [['secrets', 'import'], /import needs --data, --name/],
     [['secrets', 'get', 'whs_1'], /unknown action "get"/],
     [['secrets', 'delete', 'whs_1'], /unknown action "delete"/],
-    [['secrets', 'activate'], /activate takes one id/], [['users'], /say what to do/],
-    [['users', 'nope'], /unknown action "nope"/], [['users', 'list', 'x'], /list takes nothing more/],
+    [['secrets', 'activate'], /activate takes one id/], [['users', 'list', 'x'], /list takes nothing more/],
     [['users', 'get'], /get takes one id/], [['users', 'get', 'a/b'], /"a\/b" is no id/],
     [['users', 'update', 'user_1'], /update takes an id and a file/],
     [['users', 'delete', 'user_1', 'x'], /delete takes one id/],
@@ -125,10 +126,34 @@ test('arguments that lack, or are too many', () => {
     [['users', 'invite-again'], /invite-again takes one id/],
     [['users', 'invite'], /invite needs an e-mail and --role/],
     [['users', 'invite', 'a@b.example'], /invite needs an e-mail and --role/],
-    [['users', 'invite', 'a@b.example', 'x', '--role', 'admin'], /too many: "x"/]]) {
+    [['users', 'invite', 'a@b.example', 'x', '--role', 'admin'], /too many: "x"/],
+    [['secrets', 'rotate', 'x'], /too many: "x"/], [['secrets', 'rotate', '--nope'], /unknown option --nope/],
+    [['accounts'], /say what to do/], [['accounts', 'delete', 'a'], /unknown action "delete"/],
+    [['accounts', 'create'], /either one file or --name/],
+    [['accounts', 'create', at('object.json'), '--name', 'n'], /either one file or --name/],
+    [['accounts', 'update', 'acct_1'], /update takes an id and a file/],
+    [['keys'], /say what to do/], [['keys', 'nope'], /unknown action "nope"/],
+    [['keys', 'list', 'x'], /list takes nothing more/], [['keys', 'rotate', 'x'], /too many: "x"/],
+    [['keys', 'rotate', '--nope'], /unknown option --nope/],
+    [['export', 'x'], /too many: "x"/], [['apply'], /the file is needed/],
+    [['apply', 'a', 'b'], /too many: "b"/], [['completion'], /name one shell/],
+    [['completion', 'bash', 'zsh'], /name one shell/], [['completion', 'tcsh'], /name one shell/]]) {
     wrong(args, USAGE, about);
   }
-  for (const name of ['destinations', 'rules']) {
+  for (const action of ['rotate-secret', 'revoke-tokens', 'lock', 'unlock', 'enable', 'disable']) {
+    wrong(['clients', action], USAGE, new RegExp(`${action} takes one id`));
+    wrong(['clients', action, 'apiclient_1', 'x'], USAGE, new RegExp(`${action} takes one id`));
+    wrong(['clients', action, 'a b'], USAGE, /"a b" is no id/);
+  }
+  for (const args of [['secrets', 'import', '--data', at('none'), '--name', 'n', at('secret')],
+    ['schema', 'check', '--schema', at('object.json')]]) {
+    wrong([...args, '--account', 'acct_1'], USAGE, /unknown option --account/);
+  }
+  for (const account of ['a b', 'A', 'x'.repeat(65), '../x']) {
+    wrong(['destinations', 'list', '--account', account], USAGE, /--account: ".*" is no id/);
+    wrong(['clients', `--account=${account}`, 'list'], USAGE, /--account: ".*" is no id/);
+  }
+  for (const name of ['destinations', 'rules', 'clients']) {
     wrong([name], USAGE, /say what to do/);
     wrong([name, 'nope'], USAGE, /unknown action "nope"/);
     wrong([name, 'list', 'x'], USAGE, /list takes nothing more/);
@@ -225,6 +250,20 @@ test('the answer no: signatures, addresses, the server\'s refusals', () => {
     [['destinations', 'delete', 'dst_1'], /code 20404/],
     [['rules', 'get', 'rule_1'], /code 20404/], [['rules', 'create', at('object.json')], /Nane/],
     [['secrets', 'activate', 'whs_1'], /code 20404/],
+    [['clients', 'get', 'apiclient_1'], /code 40404/],
+    [['clients', 'create', at('object.json')], /Nane.*code 20001/],
+    [['clients', 'update', 'apiclient_1', at('object.json')], /Nane.*code 20001|code 40404/],
+    [['clients', 'delete', 'apiclient_1'], /code 40404/],
+    [['clients', 'lock', 'apiclient_1'], /code 40404/],
+    [['clients', 'disable', 'apiclient_1'], /code 40404/],
+    [['clients', 'rotate-secret', 'apiclient_1'], /code 40404/],
+    [['clients', 'revoke-tokens', 'apiclient_1'], /code 40404/],
+    [['accounts', 'get', 'acct_1'], /code 20404/],
+    [['accounts', 'create', at('object.json')], /Nane.*code 20001/],
+    [['accounts', 'update', 'acct_1', at('object.json')], /code 20404/],
+    [['destinations', 'list', '--account', 'acct_1'], /code 20404/],
+    [['secrets', 'rotate', '--account', 'acct_1'], /code 20404/],
+    [['export', '--account', 'acct_1'], /code 20404/],
     [['secrets', 'create', at('object.json')], /Unknown member: Nane.*code 20001/],
     [['test', 'dst_1'], /refused: .*code 20404/],
     [['test', 'dst_1', '--event-type', 'nope'], /refused: .*code 31003/],
@@ -244,7 +283,9 @@ test('the answer no: signatures, addresses, the server\'s refusals', () => {
 
 // The commands that call the server, each with what it needs.
 const CALLS = [['publish', '-'], ['tail'], ['test', 'dst_1'], ['destinations', 'list'],
-  ['rules', 'list'], ['users', 'list'], ['secrets', 'list'], ['secrets', 'activate', 'whs_1']];
+  ['rules', 'list'], ['users', 'list'], ['secrets', 'list'], ['secrets', 'activate', 'whs_1'], ['secrets', 'rotate'],
+  ['clients', 'list'], ['accounts', 'list'], ['accounts', 'create', '--name', 'n'], ['keys', 'list'],
+  ['keys', 'rotate'], ['export']];
 
 test('no server, a wrong secret, an environment that lacks or cannot be', () => {
   const input = '{"id":"1"}';
@@ -258,11 +299,58 @@ test('no server, a wrong secret, an environment that lacks or cannot be', () => 
       {env: {...environment, MILLRACE_URL: 'nonsense'}, input});
     wrong(args, NO, /could not reach http:\/\/127\.0\.0\.1:1: .*is the server running/,
       {env: {...environment, MILLRACE_URL: 'http://127.0.0.1:1'}, input});
+    // A name of its own each: the fifth wrong secret of one would have to wait.
+    wrong(args, NO, /could not get an access token: .*check both/, {env: {...environment,
+      MILLRACE_CLIENT_ID: `apiclient_${args[0]}`, MILLRACE_CLIENT_SECRET: 'wrong'}, input});
     wrong(args, NO, /could not get an access token: .*check both/,
-      {env: {...environment, MILLRACE_CLIENT_SECRET: 'wrong'}, input});
+      {env: {...environment, MILLRACE_CLIENT_ID: args.join('-'), MILLRACE_CLIENT_SECRET: 'wrong'}, input});
   }
   wrong(['destinations', 'list'], USAGE, /could not read .*none.*\n.*MILLRACE_CA_FILE/,
     {env: {...environment, MILLRACE_CA_FILE: at('none')}, more: 1});
+});
+
+test('accounts, clients and keys: what they do', async () => {
+  const env = environment;
+  const run = (...args) => {
+    const done = millrace(args, {env});
+    assert.equal(done.status, 0, done.stderr);
+    return done.stdout === '' ? null : JSON.parse(done.stdout);
+  };
+  const child = run('accounts', 'create', '--name', 'Ch\u00efld "1"');
+  assert.equal(child.friendly_name, 'Ch\u00efld "1"');
+  assert.ok(run('accounts', 'list').accounts.some((one) => one.id === child.id));
+  writeFileSync(at('named.json'), '{"friendly_name":"renamed"}');
+  assert.equal(run('accounts', 'update', child.id, at('named.json')).friendly_name, 'renamed');
+  assert.equal(run('accounts', 'get', child.id).friendly_name, 'renamed');
+  writeFileSync(at('client.json'), '{"name":"c","locked":null,"scopes":{"products":["Webhooks"]}}');
+  const made = run('clients', 'create', at('client.json'), '--account', child.id);
+  assert.equal(made.account_id, child.id);
+  const get = () => run('clients', 'get', made.client_id, '--account', child.id).client;
+  const act = (action) => run('clients', action, made.client_id, `--account=${child.id}`);
+  for (const [action, member, value] of [['lock', 'locked', true], ['unlock', 'locked', false],
+    ['disable', 'enabled', false], ['enable', 'enabled', true]]) {
+    act(action);
+    assert.equal(get()[member], value, action);
+  }
+  const rotated = act('rotate-secret');
+  assert.match(rotated.client_secret, /^[\w-]{32,}$/);
+  assert.notEqual(rotated.client_secret, made.client_secret);
+  act('revoke-tokens');
+  assert.deepEqual(run('clients', 'list', '--account', child.id).clients.map((one) => one.client_id),
+    [made.client_id]);
+  assert.ok(!run('clients', 'list').clients.some((one) => one.client_id === made.client_id));
+  act('delete');
+  assert.deepEqual(run('clients', 'list', '--account', child.id).clients, []);
+  const keys = () => run('keys', 'list').data.length;
+  const before = keys();
+  run('keys', 'rotate', '--now');
+  assert.equal(keys(), before + 1);
+  // By the environment as by the option, which comes first.
+  const byVariable = millrace(['clients', 'list'], {env: {...env, MILLRACE_ACCOUNT_ID: child.id}});
+  assert.deepEqual(JSON.parse(byVariable.stdout).clients, []);
+  const both = millrace(['clients', 'list', '--account', server.account_id],
+    {env: {...env, MILLRACE_ACCOUNT_ID: child.id}});
+  assert.notDeepEqual(JSON.parse(both.stdout).clients, []);
 });
 
 test('a data folder that is absent, a file, empty, in use or newer', () => {

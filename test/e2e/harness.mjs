@@ -3,13 +3,14 @@
 // waited for is a condition. MR_TEST_BIN names the program, MR_TEST_SLOW multiplies every patience.
 import {execFileSync, spawn, spawnSync} from 'node:child_process';
 import {randomBytes, randomUUID} from 'node:crypto';
-import {mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import path from 'node:path';
 import {setTimeout as pause} from 'node:timers/promises';
 import {fileURLToPath} from 'node:url';
 import {checkAnswer} from './contracts.mjs';
+import {Canaries} from './canaries.mjs';
 
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 export const binary = process.env.MR_TEST_BIN ?? path.join(root, 'build/release/millrace');
@@ -41,6 +42,17 @@ export async function until(what, condition, ms = 15000) {
     await pause(10);
   }
 }
+
+// Every secret of every server of this file of tests; searched for in all answers and at each
+// server's end. Told when the file ends: a hook that threw would leave the rest of its cleaning undone.
+export const canaries = new Canaries();
+process.on('exit', () => {
+  const found = canaries.found();
+  if (found.length > 0) {
+    console.error(`secrets stand where none may: ${found.join('; ')}`);
+    process.exitCode = 1;
+  }
+});
 
 let authority;
 // A CA and a certificate of it for 127.0.0.1 and localhost: {ca, cert, key} as paths.
@@ -77,6 +89,8 @@ export function millrace(args, {input, env = {}} = {}) {
   if (done.error) {
     throw done.error;
   }
+  canaries.search(`what ${args[0]} says`, done.stderr);
+  canaries.noteBody(done.stdout, 'application/json');
   return {status: done.status, stdout: done.stdout, stderr: done.stderr};
 }
 
@@ -87,8 +101,10 @@ export class Server {
     this.program = program;
     this.home = data ? null : folder('server');
     this.data = data ?? path.join(this.home, 'data');
+    this.temporary = this.home ? path.join(this.home, 'tmp') : null;
     this.settings = {
-      allow_networks: '127.0.0.0/8,::1/128', metrics_listen: '127.0.0.1:0', ...settings};
+      allow_networks: '127.0.0.0/8,::1/128', metrics_listen: '127.0.0.1:0',
+      ...(this.home ? {TMPDIR: this.temporary} : {}), ...settings};
     this.log = '';
   }
 
@@ -108,6 +124,9 @@ export class Server {
   }
 
   async serve() {
+    if (this.temporary) {
+      mkdirSync(this.temporary, {recursive: true});
+    }
     const child = spawn(this.program, ['serve', '--data', this.data, '--listen', '127.0.0.1:0'],
       {env: cleanEnvironment(this.settings), stdio: ['ignore', 'pipe', 'pipe']});
     this.child = child;
@@ -140,8 +159,21 @@ export class Server {
   }
 
   // {status, headers, text, body}: body is the parsed JSON where it is JSON. Rejects where the answer
-  // breaks a contract.
-  request(method, target, {body, headers = {}, url = this.url} = {}) {
+  // breaks a contract. Secrets on both sides are noted; none that was shown before may stand in the
+  // answer.
+  async request(method, target, options = {}) {
+    const {body, headers = {}} = options;
+    const typeOf = (fields) => fields['content-type'] ?? '';
+    canaries.noteHeaders(headers);
+    canaries.noteBody(body, typeOf(headers));
+    const answer = await this.send(method, target, options);
+    canaries.searchAnswer(method, target, answer);
+    canaries.noteHeaders(answer.headers);
+    canaries.noteBody(answer.text, typeOf(answer.headers));
+    return answer;
+  }
+
+  send(method, target, {body, headers = {}, url = this.url} = {}) {
     const mod = url.startsWith('https') ? https : http;
     return new Promise((resolve, reject) => {
       const call = mod.request(url + target, {method, headers, agent: url === this.url
@@ -245,12 +277,26 @@ export class Server {
     return this.kill('SIGTERM');
   }
 
+  // Looks for secrets in what the server leaves behind.
   async end() {
     if (this.child && this.child.exitCode === null && this.child.signalCode === null) {
+      if (this.metricsUrl) {
+        await this.metrics().catch(() => {}); // searched as every answer is
+      }
       await this.kill();
     }
+    this.searchTraces();
     if (this.home) {
       remove(this.home);
+    }
+  }
+
+  searchTraces() {
+    canaries.search('the log', this.log);
+    for (const dir of [this.data, this.temporary]) {
+      if (dir && existsSync(dir)) {
+        canaries.searchFiles(dir);
+      }
     }
   }
 

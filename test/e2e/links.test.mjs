@@ -366,6 +366,12 @@ describe('portal links', () => {
     assert.equal((await shared.request('POST', '/v1/users', {headers: {cookie,
       'x-csrf-token': session.body.csrf_token, 'content-type': 'application/json'},
       body: '{"email":"a@b.example","role":"default"}'})).status, 403);
+    for (const [method, target] of [['PATCH', '/v1/profile'], ['POST', '/v1/profile/password'],
+      ['POST', '/v1/profile/totp']]) {
+      assert.equal((await shared.request(method, target, {headers: {cookie,
+        'x-csrf-token': session.body.csrf_token, 'content-type': 'application/json'},
+        body: '{}'})).status, 403, target);
+    }
     /* Disabling the portal user ends every such session. */
     const id = session.body.user.id;
     await shared.must('PATCH', `/v1/users/${id}`, {status: 'DISABLED'});

@@ -4,7 +4,8 @@ import path from 'node:path';
 import {root} from '../e2e/harness.mjs';
 
 const words = ['syncCalls', 'syncMaxNs', 'syncFailAt', 'full', 'fullFailures', 'syncFailures',
-  'syncDelayUs', 'syncSkip', 'syncLate', ...Array.from({length: 8}, (_, n) => `syncUnderWay${n}`)];
+  'syncDelayUs', 'syncSkip', 'syncLate', ...Array.from({length: 8}, (_, n) => `syncUnderWay${n}`),
+  'readOnly', 'changes', 'killAt', 'killTears'];
 
 export class Disk {
   constructor(file) {

@@ -5,6 +5,10 @@
  * path of the files that are meant. The words of the state are listed in enum word; the shim writes
  * the counts, the test writes the wishes.
  *
+ * KILL_AT ends the program as kill -9 does, before the change of a file with that number (write,
+ * truncation, sync, removal), or with KILL_TEARS after half of a write: so a test can die between
+ * any two steps of a flow.
+ *
  * A full disk is told as a real one tells it: writes into blocks that a file already has succeed,
  * writes and allocations that make it grow fail with ENOSPC, and statvfs sees nothing free.
  */
@@ -13,6 +17,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,7 +45,11 @@ enum word {
     SYNC_LATE = 8,      /* wish: 1: a sync says it did at once, and does it 300 ms later */
     SYNC_UNDER_WAY = 9, /* monotonic times at which syncs began that have not returned; 0: free */
     SYNC_UNDER_WAY_END = 17,
-    WORDS = 17
+    READ_ONLY = 17,  /* wish: 1: every change of a file fails with EROFS */
+    CHANGES = 18,    /* changes of files so far */
+    KILL_AT = 19,    /* wish: the change with this number kills the program; 0: none */
+    KILL_TEARS = 20, /* wish: 1: a write that kills writes its first half */
+    WORDS = 21
 };
 
 static _Atomic uint64_t *state;
@@ -76,6 +85,33 @@ static bool is_meant(int fd) {
     }
     path[n] = '\0';
     return wanted_path == NULL || strstr(path, wanted_path) != NULL;
+}
+
+static void die(void) {
+    (void)kill(getpid(), SIGKILL);
+    for (;;) {
+        (void)pause();
+    }
+}
+
+/* Before each change of a file. False: it fails. *tears: it is to write half, then call die. */
+static bool may_change(int fd, bool *tears) {
+    if (state == NULL || !is_meant(fd)) {
+        return true;
+    }
+    if (word(READ_ONLY) != 0) {
+        errno = EROFS;
+        return false;
+    }
+    uint64_t change = atomic_fetch_add(&state[CHANGES], 1) + 1;
+    if (word(KILL_AT) != 0 && change >= word(KILL_AT)) {
+        if (tears != NULL && word(KILL_TEARS) != 0) {
+            *tears = true;
+            return true;
+        }
+        die();
+    }
+    return true;
 }
 
 /* True when a write up to `end` makes the file grow while the disk is full. */
@@ -140,6 +176,9 @@ static int shimmed_sync(int fd, int (*real)(int)) {
     if (state == NULL || !is_meant(fd)) {
         return real(fd);
     }
+    if (!may_change(fd, NULL)) {
+        return -1;
+    }
     uint64_t call = atomic_fetch_add(&state[SYNC_CALLS], 1) + 1;
     uint64_t fail_at = word(SYNC_FAIL_AT);
     if (fail_at != 0 && call >= fail_at) {
@@ -183,14 +222,37 @@ int fsync(int fd) {
     return shimmed_sync(fd, real);
 }
 
+static ssize_t write_at(int fd, const void *bytes, size_t n, off_t at,
+                        ssize_t (*real)(int, const void *, size_t, off_t)) {
+    bool tears = false;
+    if (is_full_for(fd, at + (off_t)n) || !may_change(fd, &tears)) {
+        return -1;
+    }
+    if (tears) {
+        (void)!real(fd, bytes, n / 2, at);
+        die();
+    }
+    return real(fd, bytes, n, at);
+}
+
+int ftruncate(int fd, off_t size) {
+    REAL(ftruncate)
+    return may_change(fd, NULL) ? real(fd, size) : -1;
+}
+
+int ftruncate64(int fd, off64_t size) {
+    REAL(ftruncate64)
+    return may_change(fd, NULL) ? real(fd, size) : -1;
+}
+
 ssize_t pwrite(int fd, const void *bytes, size_t n, off_t at) {
     REAL(pwrite)
-    return is_full_for(fd, at + (off_t)n) ? -1 : real(fd, bytes, n, at);
+    return write_at(fd, bytes, n, at, real);
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t n, off64_t at) {
     REAL(pwrite64)
-    return is_full_for(fd, at + (off64_t)n) ? -1 : real(fd, bytes, n, at);
+    return write_at(fd, bytes, n, at, real);
 }
 
 static int64_t sum(const struct iovec *iov, int n) {

@@ -248,7 +248,8 @@ mr_err accounts_create(struct control *control, uint32_t parent, mr_str body, mr
     MR_TRY(change_begin(control, ret_refusal));
     mr_err err = shape_read(&tape, body, &account_shape, SHAPE_CREATE, ret_refusal);
     if (mr_is_ok(err)) {
-        err = create_judged(control, parent, json_root(&tape), base_url, arena, ret_view, ret_refusal);
+        err = create_judged(control, parent, json_root(&tape), base_url, arena, ret_view,
+                            ret_refusal);
     }
     json_tape_done(&tape);
     return change_end(control, err, ret_refusal);

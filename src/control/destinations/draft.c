@@ -38,9 +38,9 @@ static mr_err parse_status(json_value root, enum model_destination_status before
     return MR_OK;
 }
 
-/* A whole document to a draft. */
-static mr_err parse_document(const struct settings_context *context, json_value root,
-                             enum model_destination_status before, mr_arena *arena,
+/* A whole document to a draft. before: the row it is made of; NULL for a new one. */
+static mr_err parse_document(struct settings_context *context, json_value root,
+                             const struct destination_view *before, mr_arena *arena,
                              struct destination_draft *draft, struct refusal *ret_refusal) {
     static const char *const needed[] = {"name", "kind", "settings"};
     uint32_t kind = 0;
@@ -50,17 +50,18 @@ static mr_err parse_document(const struct settings_context *context, json_value 
                      ret_refusal));
     MR_TRY(body_enum(root, &place, "kind", destination_kind_names, DESTINATION_KINDS, &kind,
                      ret_refusal));
-    if (kind != MODEL_KIND_WEBHOOK) {
+    if (before != NULL && kind != (uint32_t)before->kind) {
         return refuse(ret_refusal, REFUSAL_MALFORMED,
-                      "kind: destinations of kind kinesis are not available in this version.");
+                      "kind cannot be changed: create another destination.");
     }
+    context->kind = (enum model_destination_kind)kind;
     draft->description = MR_STR("");
     draft->metadata = MR_STR("{}");
     MR_TRY(body_text(root, &place, "description", 0, DESTINATION_DESCRIPTION_MAX, true, arena,
                      &draft->description, ret_refusal));
     MR_TRY(body_object(root, &place, "metadata", METADATA_BYTES_MAX, arena, &draft->metadata,
                        ret_refusal));
-    MR_TRY(parse_status(root, before, draft, ret_refusal));
+    MR_TRY(parse_status(root, before != NULL ? before->status : MODEL_ACTIVE, draft, ret_refusal));
     return settings_parse(context, json_find(root, MR_STR("settings")), arena, &draft->settings,
                           ret_refusal);
 }
@@ -71,7 +72,7 @@ mr_err destination_draft_read(struct control *control, mr_str body, mr_arena *ar
     struct settings_context context = {.options = &control->options};
     mr_err err = body_read(&tape, body, ret_refusal);
     if (mr_is_ok(err)) {
-        err = parse_document(&context, json_root(&tape), MODEL_ACTIVE, arena, draft, ret_refusal);
+        err = parse_document(&context, json_root(&tape), NULL, arena, draft, ret_refusal);
     }
     json_tape_done(&tape);
     return err;
@@ -129,7 +130,7 @@ static mr_err parse_changed(struct control *control, const struct destination_vi
         err = json_tape_read(&tape, document, NULL);
     }
     if (mr_is_ok(err)) {
-        err = parse_document(&context, json_root(&tape), view->status, arena, draft, ret_refusal);
+        err = parse_document(&context, json_root(&tape), view, arena, draft, ret_refusal);
     }
     json_tape_done(&tape);
     json_tape_done(&stored);
@@ -141,7 +142,7 @@ mr_err destination_draft_patch(struct control *control, const struct destination
                                mr_str body, mr_arena *arena, struct destination_draft *draft,
                                struct refusal *ret_refusal) {
     mr_buf document;
-    mr_buf_init(&document, DOCUMENT_MAX);
+    mr_buf_init_private(&document, DOCUMENT_MAX); /* a patch may carry header values, keys */
     mr_buf present;
     mr_buf_init(&present, DOCUMENT_MAX);
     mr_err err = write_document(before, &present);
@@ -153,10 +154,6 @@ mr_err destination_draft_patch(struct control *control, const struct destination
     if (mr_is_ok(err)) {
         err = parse_changed(control, before, mr_buf_view(&document), arena, draft, ret_refusal);
     }
-    /* A patch may carry header values and keys. */
-    if (document.ptr != NULL) {
-        crypto_wipe(document.ptr, document.cap);
-    }
     mr_buf_done(&document);
     return err;
 }
@@ -167,7 +164,7 @@ mr_err destination_draft_encode(struct control *control, uint32_t number,
                                 const struct destination_draft *draft, mr_buf *public_form,
                                 mr_buf *box) {
     mr_buf plain;
-    mr_buf_init(&plain, DOCUMENT_MAX);
+    mr_buf_init_private(&plain, DOCUMENT_MAX);
     bool has = false;
     mr_err err = settings_write_public(&draft->settings, public_form);
     if (mr_is_ok(err)) {
@@ -175,9 +172,6 @@ mr_err destination_draft_encode(struct control *control, uint32_t number,
     }
     if (mr_is_ok(err) && has) {
         err = destination_box_make(control, number, "private_sealed", mr_buf_view(&plain), box);
-    }
-    if (plain.ptr != NULL) {
-        crypto_wipe(plain.ptr, plain.cap);
     }
     mr_buf_done(&plain);
     return err;

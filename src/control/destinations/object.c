@@ -6,8 +6,9 @@
 #include "model/signing.h"
 
 /* Reads settings text with the private form (absent: none). */
-static mr_err parse_stored(struct control *control, mr_str settings, mr_secret private_form,
-                           mr_arena *arena, struct model_settings *ret_settings) {
+static mr_err parse_stored(struct control *control, enum model_destination_kind kind,
+                           mr_str settings, mr_secret private_form, mr_arena *arena,
+                           struct model_settings *ret_settings) {
     json_tape tape;
     json_tape stored;
     struct refusal refusal;
@@ -22,6 +23,7 @@ static mr_err parse_stored(struct control *control, mr_str settings, mr_secret p
             .options = &control->options,
             .has_signing = true,
             .is_trusted = true,
+            .kind = kind,
             .stored = json_root(&stored),
         };
         err = settings_parse(&context, json_root(&tape), arena, ret_settings, &refusal);
@@ -36,7 +38,8 @@ static mr_err parse_stored(struct control *control, mr_str settings, mr_secret p
     return err;
 }
 
-/* The settings of the row under query's columns (settings, private, signing), secrets included. */
+/* The settings of the row under query's columns (settings, private, signing, kind), secrets
+ * included. */
 static mr_err read_settings(struct control *control, struct query *query, int first,
                             uint32_t number, mr_arena *arena, struct model_settings *ret_settings) {
     mr_secret private_form = MR_SECRET_NONE;
@@ -47,8 +50,8 @@ static mr_err read_settings(struct control *control, struct query *query, int fi
         err = destination_box_open(control, query, first + 2, number, "signing_sealed", &signing);
     }
     if (mr_is_ok(err)) {
-        err =
-            parse_stored(control, query_col_bytes(query, first), private_form, arena, ret_settings);
+        err = parse_stored(control, (enum model_destination_kind)query_col_i64(query, first + 3),
+                           query_col_bytes(query, first), private_form, arena, ret_settings);
         if (mr_is_ok(err)) {
             err = mr_secret_is_none(signing)
                       ? MR_OK
@@ -99,7 +102,7 @@ mr_err destination_load(struct control *control, uint32_t number,
     struct query query = query_begin(
         &control->store,
         "SELECT id, account, name, status, disabled_by, version, settings, private_sealed,"
-        " signing_sealed FROM destinations WHERE number = ?1 AND deleted_ms IS NULL");
+        " signing_sealed, kind FROM destinations WHERE number = ?1 AND deleted_ms IS NULL");
     query_i64(&query, number);
     mr_err err = MR_OK;
     *ret_object = NULL;

@@ -58,4 +58,10 @@ mr_err destination_draft_encode(struct control *control, uint32_t number,
                                 const struct destination_draft *draft, mr_buf *public_form,
                                 mr_buf *box);
 
+/* ---- claims.c ---- */
+
+/* A stream's external id is the account's from now on, for good. 20409 where it is another's. */
+mr_err destination_claim(struct control *control, uint32_t account,
+                         const struct destination_draft *draft, struct refusal *ret_refusal);
+
 #endif

@@ -142,7 +142,7 @@ static mr_err add_and_invite(struct control *control, const struct link_maker *m
                              const struct user_spec *spec, mr_arena *arena, struct link_made *made,
                              struct refusal *ret_refusal) {
     uint32_t number = 0;
-    if (mr_str_ends(spec->email, MR_STR(PORTAL_DOMAIN))) {
+    if (mr_str_ends(spec->email, MR_STR(USER_PORTAL_DOMAIN))) {
         return refuse(ret_refusal, REFUSAL_MALFORMED, "email must be somebody's address.");
     }
     MR_TRY(users_insert(control, maker->account, spec, USER_INVITED, &number, ret_refusal));

@@ -51,7 +51,6 @@ mr_err resets_request(struct control *control, mr_str email, mr_str base_url, mr
 
 /* {"role","return_url"} */
 extern const struct shape portal_link_shape;
-#define PORTAL_DOMAIN ".portal.invalid" /* nobody's mailbox (RFC 6761) */
 /* POST /v1/portal-links: a link that opens a session of the account's portal user of that role
  * (Developer where none is named), which is made when it is first needed. 20006; 20409 where that
  * user was disabled or given another role. Audit row "portal_link.create". */

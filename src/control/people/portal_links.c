@@ -73,7 +73,7 @@ static mr_err take_user(struct control *control, uint32_t account, enum auth_rol
                         mr_arena *arena, struct user_view *ret_user, struct refusal *ret_refusal) {
     mr_str name = auth_role_name(role);
     char email[64];
-    int len = snprintf(email, sizeof email, "%.*s@account" PORTAL_DOMAIN, MR_FMT(name));
+    int len = snprintf(email, sizeof email, "%.*s@account" USER_PORTAL_DOMAIN, MR_FMT(name));
     struct user_view *rows;
     size_t n = 0;
     MR_TRY(users_find_email(control, account, mr_str_of(email, (size_t)len), arena, 1, &rows, &n,

@@ -30,7 +30,8 @@ static mr_err reset_inner(struct control *control, const struct link_maker *make
                           mr_arena *arena, struct link_made *made, struct refusal *ret_refusal) {
     MR_TRY(users_get(control, maker->account, id, arena, &made->user, ret_refusal));
     MR_TRY(maker_judge_user(maker, &made->user, ret_refusal));
-    if (made->user.status != USER_ACTIVE || mr_str_ends(made->user.email, MR_STR(PORTAL_DOMAIN))) {
+    if (made->user.status != USER_ACTIVE ||
+        mr_str_ends(made->user.email, MR_STR(USER_PORTAL_DOMAIN))) {
         return refuse(ret_refusal, REFUSAL_INVALID_ACCOUNT,
                       "Only an active user, who is a person, has a password to be reset.");
     }
@@ -84,7 +85,7 @@ static mr_err request_inner(struct control *control, mr_str email, mr_str base_u
         struct link_made made = {.user = rows[i]};
         const struct link_maker maker = {
             .account = rows[i].account, .base_url = base_url, .now = now};
-        if (rows[i].status == USER_ACTIVE && !mr_str_ends(folded, MR_STR(PORTAL_DOMAIN))) {
+        if (rows[i].status == USER_ACTIVE && !mr_str_ends(folded, MR_STR(USER_PORTAL_DOMAIN))) {
             MR_TRY(maker_audit(control, &rows[i], "user.reset_request"));
             MR_TRY(maker_tell(control, &maker, LINK_RESET, arena, &made, ret_refusal));
         }

@@ -14,6 +14,8 @@
 #include "control/shape.h"
 
 #define USER_EMAIL_MAX 254
+/* End of the addresses of portal users (invites.h): nobody's mailbox (RFC 6761). */
+#define USER_PORTAL_DOMAIN ".portal.invalid"
 
 enum user_status {
     USER_ACTIVE = 0,

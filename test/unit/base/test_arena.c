@@ -86,6 +86,18 @@ static void reset_keeps_one_block_for_the_next_request(void **state) {
     assert_null(arena.head);
 }
 
+static void reset_of_a_private_arena_overwrites_what_was_there(void **state) {
+    (void)state;
+    mr_arena arena;
+    mr_arena_init_private(&arena, 100000);
+    mr_str kept = mr_arena_str(&arena, MR_STR("secret"));
+    assert_false(mr_str_is_absent(kept));
+    mr_arena_reset(&arena);
+    assert_memory_equal(kept.ptr, "\0\0\0\0\0\0", 6);
+    mr_arena_done(&arena);
+    assert_true(arena.is_private);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(past_the_maximum_is_refused),
@@ -93,6 +105,7 @@ int main(void) {
         cmocka_unit_test(pieces_are_aligned_and_do_not_overlap),
         cmocka_unit_test(copies_have_a_nul_and_arrays_are_zero),
         cmocka_unit_test(reset_keeps_one_block_for_the_next_request),
+        cmocka_unit_test(reset_of_a_private_arena_overwrites_what_was_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,12 +72,46 @@ static void consume_and_truncate_keep_the_rest(void **state) {
     assert_null(buf.ptr);
 }
 
+static bool is_zero(const char *at, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (at[i] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void what_a_private_buffer_drops_is_overwritten(void **state) {
+    (void)state;
+    mr_buf buf;
+    static const char zeroes[900];
+    mr_buf_init_private(&buf, 4000);
+    for (size_t i = 0; i < 100; i++) {
+        assert_true(mr_is_ok(mr_buf_str(&buf, MR_STR("secret"))));
+    }
+    mr_buf_consume(&buf, 6);
+    assert_int_equal(buf.len, 594);
+    assert_true(is_zero(buf.ptr + 594, 6));
+    mr_buf_truncate(&buf, 300);
+    assert_true(is_zero(buf.ptr + 300, 294));
+    assert_memory_equal(buf.ptr, "secretsecret", 12);
+    mr_alloc_fail_at(1);
+    assert_int_equal(mr_buf_append(&buf, zeroes, sizeof zeroes).code, MR_E_NOMEM);
+    mr_alloc_fail_at(0);
+    assert_int_equal(buf.len, 300);
+    mr_buf_reset(&buf);
+    assert_true(is_zero(buf.ptr, 300));
+    mr_buf_done(&buf);
+    assert_true(buf.is_private);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(append_past_the_maximum_leaves_it_as_it_was),
         cmocka_unit_test(append_without_memory_leaves_it_as_it_was),
         cmocka_unit_test(numbers_and_formats_are_written),
         cmocka_unit_test(consume_and_truncate_keep_the_rest),
+        cmocka_unit_test(what_a_private_buffer_drops_is_overwritten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

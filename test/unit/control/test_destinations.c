@@ -191,7 +191,7 @@ static void each_bad_body_is_refused_by_name(void **state) {
         {"{\"name\":\"D\",\"kind\":\"webhook\",\"settings\":{}}", 20002, "settings.url"},
         {"{\"name\":\"D\",\"kind\":\"webhook\",\"settings\":1}", 20400, "settings"},
         {"{\"name\":\"D\",\"kind\":\"queue\",\"settings\":{}}", 20400, "kind"},
-        {"{\"name\":\"D\",\"kind\":\"kinesis\",\"settings\":{}}", 20400, "not available"},
+        {"{\"name\":\"D\",\"kind\":\"kinesis\",\"settings\":{}}", 20002, "settings.stream_arn"},
         {"{\"name\":\"D\",\"kind\":\"webhook\",\"settings\":{\"url\":\"ftp://x\"}}", 20400,
          "settings.url is not valid: the scheme must be https"},
         {"{\"name\":\"D\",\"kind\":\"webhook\",\"settings\":{\"url\":\"https://127.0.0.1/\"}}",

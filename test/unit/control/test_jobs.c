@@ -127,6 +127,49 @@ static void a_change_is_answered_when_every_worker_has_adopted_it(void **state) 
     snapshot_unref(b.snapshot);
 }
 
+static void a_job_in_order_waits_for_what_was_committed_before_it(void **state) {
+    struct fixture *f = *state;
+    struct worker a;
+    struct worker b;
+    struct test_job change;
+    struct test_job reads[4];
+    worker_init(&a, f->control);
+    worker_init(&b, f->control);
+    for (size_t i = 0; i < 4; i++) {
+        job_init(&reads[i], f, &a, run_read);
+        reads[i].job.in_order = i < 3;
+    }
+    /* Nothing under way: at once. */
+    control_submit(f->control, &reads[0].job);
+    control_step(f->control, (mr_mono){1});
+    worker_step(&a);
+    assert_true(reads[0].is_done);
+    /* In the same turn as a change, and while it is under way. */
+    job_init(&change, f, &a, run_create);
+    control_submit(f->control, &change.job);
+    control_submit(f->control, &reads[1].job);
+    control_step(f->control, (mr_mono){1});
+    control_submit(f->control, &reads[2].job);
+    control_submit(f->control, &reads[3].job);
+    control_step(f->control, (mr_mono){1});
+    worker_step(&a);
+    control_step(f->control, (mr_mono){1});
+    worker_step(&a);
+    assert_true(reads[3].is_done); /* it is in no order */
+    assert_false(change.is_done || reads[1].is_done || reads[2].is_done);
+    worker_step(&b);
+    control_step(f->control, (mr_mono){1});
+    worker_step(&a);
+    assert_true(change.is_done && reads[1].is_done && reads[2].is_done);
+    assert_int_equal(a.n_adopted, 1); /* reading publishes nothing */
+    for (size_t i = 0; i < 4; i++) {
+        mr_arena_done(&reads[i].arena);
+    }
+    mr_arena_done(&change.arena);
+    snapshot_unref(a.snapshot);
+    snapshot_unref(b.snapshot);
+}
+
 static void what_waits_together_shares_a_snapshot_and_readers_are_answered_at_once(void **state) {
     struct fixture *f = *state;
     struct worker a;
@@ -338,6 +381,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_change_is_answered_when_every_worker_has_adopted_it),
+        TEST(a_job_in_order_waits_for_what_was_committed_before_it),
         TEST(what_waits_together_shares_a_snapshot_and_readers_are_answered_at_once),
         TEST(a_disabling_and_an_enabling_at_once_raise_the_epoch),
         TEST(a_job_that_fails_late_leaves_nothing),

@@ -304,6 +304,13 @@ static void a_portal_link_opens_a_session_of_the_accounts_portal_user(void **sta
     assert_refused(f, use(f, token_in(first.url), os_wall_now(), &outcome), 20404, "not valid");
     assert_refused(f, use(f, token_in(second.url), after(301000), &outcome), 20404, "not valid");
     assert_ok(use(f, token_in(second.url), os_wall_now(), &outcome));
+    /* No second factor is asked of who comes so, and from within nobody changes the user. */
+    struct snapshot *snapshot = control_snapshot(f->control);
+    const struct model_user *user = snapshot_user(snapshot, first.user.number);
+    assert_true(user->has_second_factor);
+    assert_int_equal(user->scopes.access[AUTH_RES_SESSION], AUTH_READ | AUTH_DELETE);
+    assert_int_equal(user->scopes.access[AUTH_RES_EVENT_STREAMS], AUTH_ALL);
+    snapshot_unref(snapshot);
     /* Nobody can take the portal user over by a reset. */
     struct link_made made;
     assert_refused(f, resets_make(f->control, &maker, first.user.id, &f->arena, &made, &f->refusal),

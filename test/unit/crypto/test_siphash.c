@@ -82,9 +82,48 @@ static void content_hash_depends_on_every_byte_the_length_and_the_key(void **sta
     }
 }
 
+static void content_hash_of_128_bits_depends_on_every_bit_in_both_halves(void **state) {
+    (void)state;
+    uint8_t in[80] = {0};
+    for (size_t n = 0; n < 79; n++) {
+        struct siphash_128 whole = siphash_content_128(reference_key(), in, n);
+        struct siphash_128 longer = siphash_content_128(reference_key(), in, n + 1);
+        struct siphash_128 other = siphash_content_128((struct siphash_key){1, 2}, in, n);
+        assert_true(whole.lo != longer.lo && whole.hi != longer.hi);
+        assert_true(whole.lo != other.lo && whole.hi != other.hi);
+        assert_true(whole.lo != whole.hi);
+        for (size_t bit = 0; bit < 8 * n; bit++) {
+            in[bit / 8] = (uint8_t)(1u << (bit % 8));
+            struct siphash_128 changed = siphash_content_128(reference_key(), in, n);
+            assert_true(whole.lo != changed.lo && whole.hi != changed.hi);
+            in[bit / 8] = 0;
+        }
+    }
+}
+
+/* The words of a token go to two lanes in turn: exchanged words must not go unnoticed. */
+static void content_hash_depends_on_the_order_of_words(void **state) {
+    (void)state;
+    uint64_t in[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    struct siphash_128 whole = siphash_content_128(reference_key(), in, sizeof in);
+    for (size_t a = 0; a < 8; a++) {
+        for (size_t b = a + 1; b < 8; b++) {
+            uint64_t kept = in[a];
+            in[a] = in[b];
+            in[b] = kept;
+            struct siphash_128 changed = siphash_content_128(reference_key(), in, sizeof in);
+            assert_true(whole.lo != changed.lo && whole.hi != changed.hi);
+            in[b] = in[a];
+            in[a] = kept;
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(content_hash_depends_on_every_byte_the_length_and_the_key),
+        cmocka_unit_test(content_hash_of_128_bits_depends_on_every_bit_in_both_halves),
+        cmocka_unit_test(content_hash_depends_on_the_order_of_words),
         cmocka_unit_test(known_vectors_of_64_bits),
         cmocka_unit_test(known_vectors_of_128_bits),
         cmocka_unit_test(pieces_give_the_whole),

@@ -1,0 +1,68 @@
+/* The keys that sign access tokens, over HTTP: for callers of the root account alone, since they
+ * are the installation's. And the document that others verify tokens with. */
+#include "api/call.h"
+
+#include "control/access/keys.h"
+
+/* False: refused. */
+static bool is_of_root(struct api_call *call) {
+    if (call->home != control_root_account(call->api->control) || call->account != call->home) {
+        api_refuse(call, 403, 40403,
+                   "only callers of the root account see and rotate signing keys");
+        return false;
+    }
+    return true;
+}
+
+static mr_err list(struct control *control, struct api_call *call) {
+    const struct control_page *page = call->ask;
+    struct signing_key_view *rows;
+    size_t n;
+    MR_TRY(signing_keys_list(control, call->now, &call->arena, &rows, &n, &call->job.refusal));
+    return signing_key_list_write_json(rows, n, page, api_list_url(call), &call->out);
+}
+
+void api_signing_keys_list(struct api_call *call) {
+    static const char *const names[] = {"page_size", "page_number"};
+    mr_str values[2];
+    if (!api_query_take(call, names, values, 2) || !is_of_root(call)) {
+        return;
+    }
+    struct control_page *page = mr_arena_calloc(&call->arena, 1, sizeof *page);
+    if (page == NULL) {
+        api_refuse_memory(call);
+        return;
+    }
+    call->ask = page;
+    if (api_page_take(call, values[0], values[1], page)) {
+        api_submit(call, list, NULL);
+    }
+}
+
+static mr_err rotate(struct control *control, struct api_call *call) {
+    struct signing_key_view view;
+    MR_TRY(signing_keys_rotate(control, api_body_or_object(call), call->now, &call->arena, &view,
+                               &call->job.refusal));
+    call->status = 201;
+    return signing_key_write_json(&view, &call->out);
+}
+
+void api_signing_keys_rotate(struct api_call *call) {
+    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0) && is_of_root(call)) {
+        api_submit(call, rotate, NULL);
+    }
+}
+
+void api_jwks(struct api_call *call) {
+    if (!api_query_take(call, NULL, NULL, 0)) {
+        return;
+    }
+    int64_t now_s = loop_wall(call->api->loop).ns / MR_NS_PER_S;
+    if (mr_is_err(
+            auth_keyring_write_jwks(snapshot_keyring(call->api->snapshot), now_s, &call->out))) {
+        api_refuse_memory(call);
+        return;
+    }
+    const mr_field cache = {MR_STR("cache-control"), MR_STR("public, max-age=300")};
+    api_answer_as(call, MR_STR("application/json"), &cache, 1);
+}

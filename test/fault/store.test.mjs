@@ -1,0 +1,133 @@
+// The control store cannot be written: another process holds it, the disk is full, or takes no
+// writes. Every change is answered with 503 and leaves nothing behind, reading and deliveries go on,
+// and when the cause is gone everything works again without help.
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import {after, test} from 'node:test';
+import {DatabaseSync} from 'node:sqlite';
+import {Receiver, Server, certificates, event, folder, millrace, remove, until} from '../e2e/harness.mjs';
+import {change, changes, changingRoutes, database, difference, dump, elsewhere, prepare}
+  from './control.mjs';
+import {Disk} from './disk.mjs';
+
+const open = [];
+after(async () => {
+  for (const end of open.reverse()) {
+    await end();
+  }
+});
+
+async function scene() {
+  const home = folder('store');
+  const disk = new Disk(path.join(home, 'state'));
+  const receiver = await Receiver.start();
+  const server = new Server({data: path.join(home, 'data'), settings: {
+    extra_ca_file: certificates().ca, ...disk.environment('/control.db')}});
+  open.push(async () => {
+    await server.end();
+    await receiver.end();
+    disk.end();
+    remove(home);
+  });
+  server.init();
+  await server.serve();
+  return {disk, receiver, server, ids: await prepare(server, receiver.url)};
+}
+
+test('every change of the table of routes has a call here', () => {
+  const known = changes({}, {url: 'https://x', destination: {}, rule: {}, lonely: {}, spareRule: {},
+    serial: 0}).map(([route]) => route);
+  assert.deepEqual(changingRoutes().filter((route) => !known.includes(route) && !elsewhere.has(route)),
+    []);
+});
+
+async function delivers({server, receiver}) {
+  const one = event();
+  assert.equal((await server.publish(one)).status, 202);
+  await until('a delivery', () => receiver.events('/hook').some(({id}) => id === one.id));
+}
+
+// While nothing can be written.
+async function refusesAll(world) {
+  const {server, ids} = world;
+  const before = dump(server);
+  for (const one of changes(server, ids)) {
+    const [route] = one;
+    const answer = await change(server, ids, one, 'key');
+    assert.equal(answer.status, 503, `${route}: ${answer.text}`);
+    assert.ok(answer.body.code % 1000 === 503, `${route}: ${answer.text}`);
+    assert.ok(Number(answer.headers['retry-after']) >= 1, route);
+    assert.deepEqual(difference(before, dump(server)), {}, route);
+  }
+  for (const target of ['/v1/destinations', '/v1/streaming-rules', '/v1/secrets', '/v1/schemas',
+    `/v1/accounts/${server.account_id}`, `/v1/destinations/${ids.destination.id}`]) {
+    const answer = await server.api('GET', target);
+    assert.equal(answer.status, 200, `${target}: ${answer.text}`);
+  }
+  await server.signIn();
+  await delivers(world);
+  assert.deepEqual(difference(before, dump(server)), {});
+}
+
+// When the cause is gone: the same calls, under the keys that were refused.
+async function takesAll(world) {
+  const {server, ids} = world;
+  for (const one of changes(server, ids)) {
+    const answer = await change(server, ids, one, 'key');
+    assert.ok(answer.status < 300, `${one[0]}: ${answer.status} ${answer.text}`);
+  }
+  await delivers(world);
+  assert.equal((await server.stop()).code, 0);
+  const check = millrace(['check', '--data', server.data]);
+  assert.equal(check.status, 0, check.stdout + check.stderr);
+  await server.serve();
+  await delivers(world);
+}
+
+async function pending({server, ids}) {
+  ids.pending = await server.secret('pending');
+}
+
+test('another process holds the write lock', async () => {
+  const world = await scene();
+  await pending(world);
+  const other = new DatabaseSync(database(world.server));
+  other.exec('BEGIN IMMEDIATE');
+  await refusesAll(world);
+  other.exec('ROLLBACK');
+  other.close();
+  await takesAll(world);
+});
+
+test('the disk is full', async () => {
+  const world = await scene();
+  await pending(world);
+  // The log of writes begins anew, so that the first byte makes it grow.
+  const other = new DatabaseSync(database(world.server));
+  assert.equal(other.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get().busy, 0);
+  other.close();
+  world.disk.set('full', 1);
+  await refusesAll(world);
+  assert.ok(world.disk.get('fullFailures') > 0);
+  world.disk.set('full', 0);
+  await takesAll(world);
+});
+
+test('the file system became read-only', async () => {
+  const world = await scene();
+  await pending(world);
+  world.disk.set('readOnly', 1);
+  await refusesAll(world);
+  world.disk.set('readOnly', 0);
+  await takesAll(world);
+});
+
+test('a sync of the store fails', async () => {
+  const world = await scene();
+  await pending(world);
+  world.disk.set('syncFailAt', 1);
+  await refusesAll(world);
+  assert.ok(world.disk.get('syncFailures') > 0);
+  world.disk.set('syncFailAt', 0);
+  await takesAll(world);
+});
