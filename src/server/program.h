@@ -44,6 +44,7 @@ struct program {
     struct secret_slab *slab;
     struct control *control;
     bool control_started;
+    struct aws_options aws;
     struct mailer *mailer;   /* NULL: no SMTP server is set */
     struct net_guard *judge; /* of URLs at configuration; control thread */
     struct journal *journal;
