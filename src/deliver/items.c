@@ -23,6 +23,9 @@
 
 #include <string.h>
 
+#define THROTTLED_WAIT_MS 100
+#define SHARE_TO_CUT      8 /* where one event in so many was throttled, the window is cut */
+
 struct sorting {
     struct lane *lane;
     struct lane_request *request;
@@ -132,6 +135,11 @@ static mr_mono later(mr_mono a, mr_mono b) {
     return mr_mono_before(a, b) ? b : a;
 }
 
+/* When throttled events go again. */
+static mr_mono due_throttled(const struct sorting *sorting) {
+    return later(sorting->lane->gate_until, mr_mono_add_ms(sorting->now.mono, THROTTLED_WAIT_MS));
+}
+
 /* The throttled ones become a request of their own. False without memory: nothing changed. */
 static bool part_throttled(struct sorting *sorting) {
     struct lane_request *request = sorting->request;
@@ -149,8 +157,7 @@ static bool part_throttled(struct sorting *sorting) {
     }
     take(sorting, LANE_ITEM_THROTTLED, LANE_REASON_NONE, &group);
     lane_request_retry(sorting->lane, own, sorting->now,
-                       record_of(sorting, LANE_REASON_THROTTLED, false),
-                       later(sorting->lane->gate_until, sorting->now.mono));
+                       record_of(sorting, LANE_REASON_THROTTLED, false), due_throttled(sorting));
     return true;
 }
 
@@ -162,27 +169,26 @@ static void try_again(struct sorting *sorting) {
         lane_request_finish_part(lane, request, sorting->now);
         return;
     }
-    mr_mono now = sorting->now.mono;
     if (request->is_early) {
         uint8_t reason = sorting->items[0].reason;
         lane_request_retry(lane, request, sorting->now, record_of(sorting, reason, false),
-                           later(request->due, now));
+                           later(request->due, sorting->now.mono));
         return;
     }
     uint32_t n_throttled = count(sorting, LANE_ITEM_THROTTLED);
     if (n_throttled == lane_request_count(request)) {
         lane_request_retry(lane, request, sorting->now,
                            record_of(sorting, LANE_REASON_THROTTLED, false),
-                           later(lane->gate_until, now));
+                           due_throttled(sorting));
         return;
     }
     mr_mono due = due_by_policy(sorting);
     uint8_t reason = reason_of(sorting, LANE_ITEM_RETRY);
     if (n_throttled > 0 && !part_throttled(sorting)) {
-        due = later(due, lane->gate_until);
+        due = later(due, due_throttled(sorting));
     }
     if (reason == LANE_REASON_THROTTLED) {
-        due = later(due, lane->gate_until);
+        due = later(due, due_throttled(sorting));
     }
     lane_request_retry(lane, request, sorting->now, record_of(sorting, reason, true), due);
 }
@@ -191,28 +197,24 @@ static void try_again(struct sorting *sorting) {
 static void judge(struct sorting *sorting) {
     struct lane *lane = sorting->lane;
     uint32_t n = lane_request_count(sorting->request);
-    bool is_throttled = count(sorting, LANE_ITEM_THROTTLED) > 0;
+    uint32_t n_throttled = count(sorting, LANE_ITEM_THROTTLED);
     bool is_content = count(sorting, LANE_ITEM_PERMANENT) == n;
     if (sorting->n_ok > 0) {
         lane_health_success(lane, sorting->request, sorting->now);
-        if (is_throttled && sorting->was_current) {
+        if (sorting->was_current && n_throttled * SHARE_TO_CUT >= n + sorting->n_ok) {
             lane_window_cut(lane);
         }
     } else {
         struct lane_result failed = *sorting->result;
         failed.reason =
-            is_throttled ? (uint8_t)LANE_REASON_THROTTLED : reason_of(sorting, LANE_ITEM_RETRY);
+            n_throttled > 0 ? (uint8_t)LANE_REASON_THROTTLED : reason_of(sorting, LANE_ITEM_RETRY);
         if (is_content) { /* as a webhook's 400 */
             failed.reason = LANE_REASON_NONE;
             failed.status = 400;
         }
         lane_health_failure(lane, sorting->request, sorting->now, &failed);
     }
-    if (is_throttled) {
-        lane_pace_slower(lane, sorting->was_current, sorting->now);
-    } else if (sorting->n_ok > 0) {
-        lane_pace_faster(lane, sorting->now);
-    }
+    lane_pace(lane, n + sorting->n_ok, n_throttled, sorting->now);
 }
 
 /* The record of those that were taken; left is what was copied of the request before it went on. */

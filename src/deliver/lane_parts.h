@@ -68,10 +68,8 @@ void lane_health_set(struct lane *lane);
 void lane_gate(struct lane *lane, struct lane_now now, int64_t retry_after_ms);
 /* Half the window, a new generation. */
 void lane_window_cut(struct lane *lane);
-/* Some events of a request were throttled, the first of its generation or not: longer apart. */
-void lane_pace_slower(struct lane *lane, bool is_first, struct lane_now now);
-/* All of a request was taken: closer together again. */
-void lane_pace_faster(struct lane *lane, struct lane_now now);
+/* Of n events n_throttled were throttled, the others not: longer or shorter apart. */
+void lane_pace(struct lane *lane, uint32_t n, uint32_t n_throttled, struct lane_now now);
 /* True where the rate lets a request leave; else *ret_at is when. */
 bool lane_rate_allows(const struct lane *lane, struct lane_now now, mr_mono *ret_at);
 void lane_rate_take(struct lane *lane, struct lane_now now);

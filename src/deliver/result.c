@@ -289,7 +289,7 @@ void lane_on_result(struct lane *lane, struct lane_request *request, struct lane
                                          .attempt = (uint16_t)(request->attempt + 1),
                                          .from_attempt = true});
         lane_health_success(lane, request, now);
-        lane_pace_faster(lane, now);
+        lane_pace(lane, lane_request_count(request), 0, now);
         lane_isolate_accepted(lane, request, now);
         lane_request_finish_part(lane, request, now);
     } else {

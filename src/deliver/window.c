@@ -18,9 +18,12 @@
  * a row, so that two bad events in a quiet week disable nothing.
  *
  * A window of one request is still 500 events many times a second, so throttling by single events
- * (a stream's shards) also spaces requests: the pace doubles with each generation that was
- * throttled, from 100 ms to 10 s, and falls by a quarter with each request that was taken whole.
- * Some of what is sent is taken meanwhile, so that this is no failure of the destination.
+ * (a stream's shards) also spaces requests. The pace between them changes with each answer by the
+ * share f of events that were throttled: by the factor 7/8 + 9/8 f, so it doubles where all were,
+ * and falls where fewer than one in nine were; up to 10 s. It begins with f × 100 ms. A request of
+ * few events counts as one of 64, most of which were taken: the throttled rest of a large one,
+ * tried again, says little. Some of what is sent is taken meanwhile, so that this is no failure of
+ * the destination.
  *
  * The rate is a leaky bucket by theoretical arrival time: spaced evenly, with 50 ms of slack so
  * that fast rates do not need a timer per request. */
@@ -28,8 +31,9 @@
 
 #define RATE_SLACK_NS       (50 * MR_NS_PER_MS)
 #define FAILURES_TO_DISABLE 10
-#define PACE_MS_MIN         100
+#define PACE_MS_FIRST       100
 #define PACE_MS_MAX         10000
+#define PACE_EVENTS_MIN     64
 #define STATUS_TOO_MANY     429
 #define STATUS_SERVER_ERROR 500
 
@@ -266,31 +270,21 @@ void lane_gate(struct lane *lane, struct lane_now now, int64_t retry_after_ms) {
     }
 }
 
-static void hold(struct lane *lane, struct lane_now now) {
-    mr_mono until = mr_mono_add_ms(now.mono, lane->pace_ms);
-    lane->gate_until = mr_mono_before(lane->gate_until, until) ? until : lane->gate_until;
-}
-
 void lane_window_cut(struct lane *lane) {
     lane->generation++;
     halve(lane);
 }
 
-void lane_pace_slower(struct lane *lane, bool is_first, struct lane_now now) {
-    if (is_first || lane->pace_ms == 0) {
-        uint32_t pace = lane->pace_ms * 2;
-        lane->pace_ms = pace < PACE_MS_MIN ? PACE_MS_MIN : pace > PACE_MS_MAX ? PACE_MS_MAX : pace;
-    }
-    hold(lane, now);
-}
-
-void lane_pace_faster(struct lane *lane, struct lane_now now) {
-    if (lane->pace_ms == 0) {
+void lane_pace(struct lane *lane, uint32_t n, uint32_t n_throttled, struct lane_now now) {
+    if (lane->pace_ms == 0 && n_throttled == 0) {
         return;
     }
-    lane->pace_ms -= (lane->pace_ms + 3) / 4;
-    lane->pace_ms = lane->pace_ms < PACE_MS_MIN / 2 ? 0 : lane->pace_ms;
-    hold(lane, now);
+    uint64_t of = n < PACE_EVENTS_MIN ? PACE_EVENTS_MIN : n;
+    uint64_t pace = lane->pace_ms == 0 ? PACE_MS_FIRST * (uint64_t)n_throttled / of
+                                       : lane->pace_ms * (7 * of + 9 * n_throttled) / (8 * of);
+    lane->pace_ms = pace > PACE_MS_MAX ? PACE_MS_MAX : (uint32_t)pace;
+    mr_mono until = mr_mono_add_ms(now.mono, lane->pace_ms);
+    lane->gate_until = mr_mono_before(lane->gate_until, until) ? until : lane->gate_until;
 }
 
 bool lane_rate_allows(const struct lane *lane, struct lane_now now, mr_mono *ret_at) {

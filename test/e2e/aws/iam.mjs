@@ -77,8 +77,11 @@ export class Iam extends BentServer {
 
   async serve(exchange) {
     try {
-      await judge(exchange, {service: 'iam', region: 'us-east-1',
-        keys: (key) => this.rig.keys.get(key), now: this.rig.clock()});
+      // IAM has one region; a client that was given an endpoint signs for its own.
+      const [, region] = /Credential=[^/]+\/\d+\/([^/]+)\//
+        .exec(exchange.headers.authorization) ?? [];
+      await judge(exchange, {service: 'iam',
+        region: region === this.rig.region ? region : 'us-east-1', keys: (key) => this.rig.keys.get(key), now: this.rig.clock()});
       this.send(exchange, 200, this.act(new URLSearchParams(exchange.body.toString())));
     } catch (error) {
       if (!(error instanceof Refusal)) {
@@ -86,7 +89,7 @@ export class Iam extends BentServer {
       }
       exchange.refusal = error;
       this.send(exchange, error.status, '<ErrorResponse><Error><Type>Sender</Type>'
-        + `<Code>${error.code}</Code><Message>no</Message></Error></ErrorResponse>`);
+        + `<Code>${error.code}</Code><Message>${error.message.replace(/[<&]/g, ' ')}</Message></Error></ErrorResponse>`);
     }
   }
 

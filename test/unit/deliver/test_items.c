@@ -193,8 +193,10 @@ static void a_throttled_lane_slows_down_and_grows_again(void **state) {
     assert_true(requests < 3000);
     assert_int_equal(rig_count_notices(rig, LANE_NOTICE_FAILED), 0);
     /* The stream was given more shards: as fast as before in a few requests. */
-    for (uint32_t i = 0; i < 400; i++) {
+    for (uint32_t i = 0; i < 100; i++) {
         size_t before = rig->n_sent;
+        rig_events(rig, next, 50, KEY_A);
+        next += 50;
         rig_decide(rig);
         for (size_t k = before; k < rig->n_sent; k++) {
             char fates[LANE_BATCH_MAX + 1] = "";
