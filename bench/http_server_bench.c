@@ -50,8 +50,11 @@ static void on_end(void *ctx, struct http_exchange *ex) {
     (void)ex;
 }
 
-static mr_str refuse(void *ctx, int status, const char *reason, mr_buf *body) {
+static mr_str refuse(void *ctx, struct http_exchange *ex, int status, const char *reason,
+                     mr_buf *body, mr_field *ret_field) {
     (void)ctx;
+    (void)ex;
+    (void)ret_field;
     (void)status;
     mr_ignore(mr_buf_str(body, mr_str_c(reason)), "a bench");
     return MR_STR("text/plain");

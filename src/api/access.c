@@ -226,15 +226,19 @@ void access_note(struct access_log *log, const struct control_actor *actor, enum
     set_timer(log);
 }
 
-void access_log_flush(struct access_log *log) {
+bool access_log_flush(struct access_log *log) {
+    bool is_first = !log->is_ending;
+    bool is_over = true;
     log->is_ending = true;
     loop_timer_cancel(log->loop, &log->timer);
     for (size_t i = 0; i < SLOTS; i++) {
         struct slot *slot = &log->slots[i];
-        if (slot->is_used && !slot->is_sent && slot->count > 0) {
+        if (is_first && slot->is_used && !slot->is_sent && slot->count > 0) {
             send(slot);
         }
+        is_over = is_over && !slot->is_sent;
     }
+    return is_over;
 }
 
 /* ---- life ---- */

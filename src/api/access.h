@@ -30,7 +30,8 @@ void access_log_free(struct access_log *log);
 /* Notes one. Copies the actor's texts. Never blocks, never fails. */
 void access_note(struct access_log *log, const struct control_actor *actor, enum auth_route route,
                  enum access_what what);
-/* Sends all counts now, at a stop: nothing is noted any more. */
-void access_log_flush(struct access_log *log);
+/* Sends all counts now, at a stop: nothing is noted any more. False: some are still on their way,
+ * and the control thread must go on until they are answered; ask again in a later turn. */
+bool access_log_flush(struct access_log *log);
 
 #endif

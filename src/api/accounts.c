@@ -37,8 +37,14 @@ static mr_err list(struct control *control, struct api_call *call) {
                                &call->job.refusal);
 }
 
+const struct api_doc api_doc_ACCOUNTS_LIST = {
+    .summary = "List accounts",
+    .what = "The caller's and all below it; with account_id that one alone. Not in pages.",
+    .status = 200,
+    .answer = &account_list_answer};
+
 void api_accounts_list(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0)) {
+    if (api_query_take(call, NULL)) {
         api_submit(call, list, NULL);
     }
 }
@@ -48,8 +54,14 @@ static mr_err list_mappings(struct control *control, struct api_call *call) {
                                    &call->job.refusal);
 }
 
+const struct api_doc api_doc_PLATFORM_MAPPINGS = {
+    .summary = "List the accounts' ids at other platforms",
+    .what = "Of the caller's account and all below it; with account_id of that one alone.",
+    .status = 200,
+    .answer = &platform_list_answer};
+
 void api_platform_mappings(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0)) {
+    if (api_query_take(call, NULL)) {
         api_submit(call, list_mappings, NULL);
     }
 }
@@ -69,8 +81,17 @@ static mr_err create(struct control *control, struct api_call *call) {
     return account_write_json(&view, &call->stored);
 }
 
+const struct api_doc api_doc_ACCOUNTS_CREATE = {
+    .summary = "Create an account",
+    .what = "Below the caller's; owner_email is invited as its Owner.",
+    .media = API_MEDIA_JSON,
+    .body = &account_shape,
+    .flags = API_DOC_ETAG,
+    .status = 200,
+    .answer = &account_answer};
+
 void api_accounts_create(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0)) {
+    if (api_require_json(call) && api_query_take(call, NULL)) {
         api_submit(call, create, NULL);
     }
 }
@@ -84,8 +105,11 @@ static mr_err get(struct control *control, struct api_call *call) {
     return answer_account(call, &view);
 }
 
+const struct api_doc api_doc_ACCOUNT_GET = {
+    .summary = "Read an account", .flags = API_DOC_ETAG, .status = 200, .answer = &account_answer};
+
 void api_account_get(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0) && take_target(call)) {
+    if (api_query_take(call, NULL) && take_target(call)) {
         api_submit(call, get, NULL);
     }
 }
@@ -98,8 +122,16 @@ static mr_err patch(struct control *control, struct api_call *call) {
     return answer_account(call, &view);
 }
 
+const struct api_doc api_doc_ACCOUNT_PATCH = {.summary = "Change an account",
+                                              .media = API_MEDIA_JSON | API_MEDIA_MERGE,
+                                              .body = &account_shape,
+                                              .use = SHAPE_CHANGE,
+                                              .flags = API_DOC_ETAG,
+                                              .status = 200,
+                                              .answer = &account_answer};
+
 void api_account_patch(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0) && take_target(call)) {
+    if (api_require_json(call) && api_query_take(call, NULL) && take_target(call)) {
         api_submit(call, patch, NULL);
     }
 }

@@ -17,7 +17,7 @@
 #include <stdio.h>
 
 #define AUTH_CACHE_ENTRIES 4096
-#define FIELDS_MAX         16
+#define FIELDS_MAX         20
 #define EXPOSED            "etag, link, location, retry-after, x-request-id"
 #define DENIED_MEMBER      "\"error\":\"Invalid or expired token\""
 
@@ -106,6 +106,8 @@ const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
     [AUTH_ROUTE_LINK_PAGE_USE] = {API_SIGNIN_BODY_MAX, api_link_page_use, API_KEY_IGNORED},
     [AUTH_ROUTE_PING] = {0, api_ping, API_KEY_IGNORED},
     [AUTH_ROUTE_SCHEMA_GET] = {0, api_schema_get, API_KEY_IGNORED},
+    [AUTH_ROUTE_OPENAPI] = {0, api_openapi, API_KEY_IGNORED},
+    [AUTH_ROUTE_ERROR_INDEX] = {0, api_error_index, API_KEY_IGNORED},
     [AUTH_ROUTE_ERROR_PAGE] = {0, api_error_page_get, API_KEY_IGNORED},
     [AUTH_ROUTE_HEALTHZ] = {0, api_healthz, API_KEY_IGNORED},
     [AUTH_ROUTE_READYZ] = {0, api_readyz, API_KEY_IGNORED},
@@ -137,10 +139,11 @@ void api_answer_as(struct api_call *call, mr_str content_type, const mr_field *e
     if (call->out.len > 0) {
         fields[n_fields++] = (mr_field){MR_STR("content-type"), content_type};
     }
-    MR_ASSERT(n_fields + n <= FIELDS_MAX);
+    MR_ASSERT(n_fields + n + API_PROTECTION_FIELDS <= FIELDS_MAX);
     for (size_t i = 0; i < n; i++) {
         fields[n_fields++] = extra[i];
     }
+    n_fields += api_protect(call, extra, n, fields + n_fields);
     struct http_exchange *ex = call->ex;
     call->ex = NULL;
     ex->user = NULL;
@@ -532,8 +535,15 @@ static void on_drain(void *ctx, struct http_exchange *ex) {
     }
 }
 
-static mr_str on_refuse(void *ctx, int status, const char *reason, mr_buf *body) {
+static mr_str on_refuse(void *ctx, struct http_exchange *ex, int status, const char *reason,
+                        mr_buf *body, mr_field *ret_field) {
     struct api *api = ctx;
+    char id[API_REQUEST_ID_MAX + 1];
+    api_request_id_make(api, ex, id);
+    mr_str copy = mr_arena_str(&ex->arena, mr_str_c(id));
+    if (!mr_str_is_absent(copy)) {
+        *ret_field = (mr_field){MR_STR("x-request-id"), copy};
+    }
     mr_metric_add(api->metrics, MR_METRIC_HTTP_REFUSED, 1);
     mr_ignore(api_error_write(api->public_url, status, api_error_code_of(AUTH_ERRORS_PLAIN, status),
                               mr_str_c(reason), MR_STR_NONE, body),
@@ -626,6 +636,7 @@ mr_err api_init(struct api *api, struct snapshot *snapshot) {
         api->cache = NULL;
         return err;
     }
+    mr_buf_init(&api->openapi, API_OPENAPI_MAX);
     api->snapshot = snapshot_ref(snapshot);
     return MR_OK;
 }
@@ -635,6 +646,7 @@ void api_done(struct api *api) {
     access_log_free(api->access);
     auth_cache_free(api->cache);
     snapshot_unref(api->snapshot);
+    mr_buf_done(&api->openapi);
     api->ingest = NULL;
     api->access = NULL;
     api->cache = NULL;

@@ -65,6 +65,7 @@ struct api {
     struct snapshot *snapshot; /* a reference */
     struct auth_cache *cache;
     struct ingest *ingest;
+    mr_buf openapi; /* the document, made when it is first asked for */
     struct access_log *access;
     uint64_t request_serial;
     uint32_t calls;    /* alive */

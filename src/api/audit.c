@@ -77,47 +77,48 @@ static mr_err list(struct control *control, struct api_call *call) {
     return audit_list(control, &ask->filter, ask->page, ask->url, &call->out, &call->job.refusal);
 }
 
-/* Absent: 0. False: refused. */
-static bool take_time(struct api_call *call, const char *name, mr_str text, int64_t *ret_ms) {
+/* Of judged values; absent: 0. */
+static int64_t time_of(mr_str text) {
     mr_wall at;
-    *ret_ms = 0;
-    if (mr_str_is_absent(text)) {
-        return true;
-    }
-    if (mr_is_err(mr_time_parse_rfc3339(text, &at))) {
-        api_refuse(call, 400, 20400, "%s must be an RFC 3339 date-time", name);
-        return false;
-    }
-    *ret_ms = mr_wall_ms(at);
-    return true;
+    return mr_is_ok(mr_time_parse_rfc3339(text, &at)) ? mr_wall_ms(at) : 0;
 }
 
-static bool take_number(struct api_call *call, const char *name, mr_str text, uint64_t min,
-                        uint64_t max, uint64_t *ret_n) {
-    if (mr_str_is_absent(text) || mr_is_ok(mr_u64_parse(text, min, max, ret_n))) {
-        return true;
-    }
-    api_refuse(call, 400, 20400, "%s must be a whole number from %llu to %llu", name,
-               (unsigned long long)min, (unsigned long long)max);
-    return false;
+static uint64_t number_of(mr_str text, uint64_t otherwise) {
+    uint64_t n;
+    return mr_is_ok(mr_u64_parse(text, 0, UINT64_MAX, &n)) ? n : otherwise;
 }
+
+static const struct api_param list_params[] = {
+    {"actor", API_PARAM_TEXT, .what = "Only what this client or user did"},
+    {"action", API_PARAM_TEXT, .what = "Only this action"},
+    {"object", API_PARAM_TEXT, .what = "Only what concerns this object"},
+    {"from", API_PARAM_TIME, .what = "Only rows from then on"},
+    {"to", API_PARAM_TIME, .what = "Only rows before then"},
+    {"before", API_PARAM_NUMBER, 1, INT64_MAX, .what = "Only rows with a lower number"},
+    API_PARAM_PAGE_SIZE,
+    API_PARAM_PAGE_NUMBER,
+};
+const struct api_doc api_doc_AUDIT_LOG_LIST = {
+    .summary = "List rows of the audit log",
+    .what = "The newest first. Page numbers reach 100,000 rows; before reaches further.",
+    API_QUERY(list_params),
+    .flags = API_DOC_LIST,
+    .status = 200,
+    .answer = &audit_row_answer};
 
 void api_audit_log_list(struct api_call *call) {
-    static const char *const names[] = {"actor", "action", "object",    "from",
-                                        "to",    "before", "page_size", "page_number"};
     mr_str values[8];
     struct list_ask *ask = mr_arena_calloc(&call->arena, 1, sizeof *ask);
     if (ask == NULL) {
         api_refuse_memory(call);
         return;
     }
-    if (!api_query_take(call, names, values, 8) ||
-        !take_time(call, "from", values[3], &ask->filter.from_ms) ||
-        !take_time(call, "to", values[4], &ask->filter.to_ms) ||
-        !take_number(call, "before", values[5], 1, INT64_MAX, &ask->filter.before) ||
-        !api_page_take(call, values[6], values[7], &ask->page)) {
+    if (!api_query_take(call, values) || !api_page_take(call, values[6], values[7], &ask->page)) {
         return;
     }
+    ask->filter.from_ms = time_of(values[3]);
+    ask->filter.to_ms = time_of(values[4]);
+    ask->filter.before = number_of(values[5], 0);
     ask->filter.account = call->account;
     ask->filter.actor = values[0];
     ask->filter.action = values[1];
@@ -164,25 +165,34 @@ static void answer_export(struct api_call *call) {
     api_answer_as(call, MR_STR("application/x-ndjson"), fields, ask->more ? 2 : 1);
 }
 
+static const char *const accounts_names[] = {"all"};
+static const struct api_param export_params[] = {
+    {"after", API_PARAM_NUMBER, 0, INT64_MAX, .what = "Only rows with a higher number"},
+    {"rows", API_PARAM_NUMBER, 1, AUDIT_EXPORT_MAX, .what = "Rows at most; 1000"},
+    {"accounts", API_PARAM_ENUM, .names = accounts_names, .n_names = 1,
+     .what = "all: of every account; for the root account alone"},
+};
+const struct api_doc api_doc_AUDIT_LOG_EXPORT = {
+    .summary = "Export rows of the audit log",
+    .what = "A row a line, with all that its hash is made of. A Link field leads to the next ones.",
+    API_QUERY(export_params),
+    .status = 200,
+    .answer_schema = "{\"type\":\"string\"}",
+    .answer_media = "application/x-ndjson"};
+
 void api_audit_log_export(struct api_call *call) {
-    static const char *const names[] = {"after", "rows", "accounts"};
     mr_str values[3];
     struct export_ask *ask = mr_arena_calloc(&call->arena, 1, sizeof *ask);
     if (ask == NULL) {
         api_refuse_memory(call);
         return;
     }
-    ask->rows = AUDIT_EXPORT_ROWS;
-    if (!api_query_take(call, names, values, 3) ||
-        !take_number(call, "after", values[0], 0, INT64_MAX, &ask->after) ||
-        !take_number(call, "rows", values[1], 1, AUDIT_EXPORT_MAX, &ask->rows)) {
+    if (!api_query_take(call, values)) {
         return;
     }
-    ask->is_of_all = mr_str_eq(values[2], MR_STR("all"));
-    if (!mr_str_is_absent(values[2]) && !ask->is_of_all) {
-        api_refuse(call, 400, 20400, "accounts must be all, or absent");
-        return;
-    }
+    ask->after = number_of(values[0], 0);
+    ask->rows = number_of(values[1], AUDIT_EXPORT_ROWS);
+    ask->is_of_all = !mr_str_is_absent(values[2]);
     call->ask = ask;
     api_submit(call, export_rows, answer_export);
 }

@@ -10,6 +10,7 @@
 #define MR_API_CALL_H
 
 #include "api/api.h"
+#include "api/docs.h"
 #include "api/errors.h"
 #include "auth/cache.h"
 #include "control/idempotency.h"
@@ -24,7 +25,7 @@
 #define API_PREVIEW_BODY_MAX ((size_t)8 << 20)
 #define API_ARENA_MAX        ((size_t)16 << 20)
 #define API_ANSWER_MAX       ((size_t)32 << 20)
-#define API_QUERY_MAX        16
+#define API_OPENAPI_MAX      ((size_t)4 << 20)
 
 struct api_call {
     struct api *api;
@@ -92,6 +93,11 @@ extern const struct api_handler api_handlers[AUTH_ROUTE_COUNT];
 void api_answer(struct api_call *call);
 /* As api_answer with a content type and further fields. */
 void api_answer_as(struct api_call *call, mr_str content_type, const mr_field *fields, size_t n);
+/* protect.c. What browsers are told with every answer but what `own` says already; writes at most
+ * API_PROTECTION_FIELDS, returns how many. call->ex is there. */
+#define API_PROTECTION_FIELDS 4
+size_t api_protect(const struct api_call *call, const mr_field *own, size_t n_own,
+                   mr_field *fields);
 /* Refuses; message is text for people. */
 void api_refuse(struct api_call *call, int status, uint32_t code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
@@ -134,27 +140,32 @@ void api_key_release(struct api_call *call);
 /* Every POST that must have a rule has one. */
 void api_key_assert_table(void);
 
-/* Takes the query's parameters by name (decoded, in arena; absent where not sent). False: refused,
- * the call is answered: unknown parameters (20001, naming them), one sent twice or a bad escape
- * (20400). account_id was looked at before (api_account_of_query); without a caller it is unknown.
- */
-bool api_query_take(struct api_call *call, const char *const *names, mr_str *values, size_t n);
+/* Takes the query's parameters in the order of the route's table (docs.h): decoded, in arena,
+ * judged; absent where not sent. values may be NULL where the table is empty. False: refused, the
+ * call is answered: unknown parameters (20001, naming them), a missing one (20002), one sent twice,
+ * a wrong value or a bad escape (20400). account_id was looked at before (api_account_of_query);
+ * without a caller it is unknown. */
+bool api_query_take(struct api_call *call, mr_str *values);
 /* The URL of this call without page_number and page_size, for lists. In arena. */
 mr_str api_list_url(struct api_call *call);
 /* False: refused. */
 bool api_page_take(struct api_call *call, mr_str size, mr_str number, struct control_page *ret);
-/* False: the content type is not JSON (415, answered). An absent one counts as JSON. */
+/* False: the content type is none of the route's (415, answered). An absent one counts as JSON. */
 bool api_require_json(struct api_call *call);
-/* Reads body as a JSON object whose members are among names. False: refused (20400, 20001 naming
- * them). The tape is initialised here; done by the caller, also then. */
-bool api_body_take(struct api_call *call, mr_str body, const char *const *names, size_t n,
-                   json_tape *tape);
+/* Is the body a form, and does the route take forms? */
+bool api_is_form(const struct api_call *call);
+/* Reads body, a JSON object of the route's shape. False: refused (20400, 20001, 20002). The tape is
+ * initialised here; done by the caller, also then. */
+bool api_body_take(struct api_call *call, mr_str body, json_tape *tape);
 /* The body of a call that may come without one: an empty object then. */
 static inline mr_str api_body_or_object(const struct api_call *call) {
     return call->body.len > 0 ? call->body : MR_STR("{}");
 }
 /* Percent-decoding, '+' as space where is_form; absent on a bad escape or without memory. */
 mr_str api_percent_decode(mr_arena *arena, mr_str text, bool is_form);
+/* The form as a JSON object of texts, in arena. False: refused (20400: a bad escape, a member that
+ * stands twice). */
+bool api_form_to_json(struct api_call *call, mr_str form, mr_str *ret_json);
 /* The value of a form's member, decoded; *ret_count how often it stands there. */
 mr_str api_form_find(mr_arena *arena, mr_str form, mr_str name, size_t *ret_count);
 
@@ -242,5 +253,7 @@ void api_error_page_get(struct api_call *call);
 void api_healthz(struct api_call *call);
 void api_readyz(struct api_call *call);
 void api_metrics(struct api_call *call);
+void api_openapi(struct api_call *call);
+void api_error_index(struct api_call *call);
 
 #endif

@@ -84,15 +84,21 @@ static void list_end(struct api_call *call, const struct control_page *page, siz
     finish(call, out);
 }
 
+static const struct api_param page_params[] = {API_PARAM_PAGE_SIZE, API_PARAM_PAGE_NUMBER};
+
 /* Takes page_size and page_number, which are all there is. False: refused. */
 static bool take_page(struct api_call *call, struct control_page *ret_page) {
-    static const char *const names[] = {"page_size", "page_number"};
     mr_str values[2];
-    return api_query_take(call, names, values, 2) &&
-           api_page_take(call, values[0], values[1], ret_page);
+    return api_query_take(call, values) && api_page_take(call, values[0], values[1], ret_page);
 }
 
 /* ---- schemas ---- */
+
+const struct api_doc api_doc_SCHEMAS_LIST = {.summary = "List schemas",
+                                             API_QUERY(page_params),
+                                             .flags = API_DOC_LIST,
+                                             .status = 200,
+                                             .answer = &schema_answer};
 
 void api_schemas_list(struct api_call *call) {
     struct control_page page;
@@ -112,9 +118,14 @@ void api_schemas_list(struct api_call *call) {
     list_end(call, &page, count, &out);
 }
 
+const struct api_doc api_doc_SCHEMA_OVERVIEW = {.summary = "Read a schema with its versions",
+                                                .flags = API_DOC_ETAG,
+                                                .status = 200,
+                                                .answer = &schema_overview_answer};
+
 void api_schema_overview(struct api_call *call) {
     const struct catalogue_schema *latest = NULL;
-    if (!api_query_take(call, NULL, NULL, 0) || (latest = take_schema(call)) == NULL) {
+    if (!api_query_take(call, NULL) || (latest = take_schema(call)) == NULL) {
         return;
     }
     json_out out;
@@ -123,6 +134,12 @@ void api_schema_overview(struct api_call *call) {
     control_etag_format(latest->version, call->etag);
     finish(call, &out);
 }
+
+const struct api_doc api_doc_SCHEMA_VERSIONS_LIST = {.summary = "List the versions of a schema",
+                                                     API_QUERY(page_params),
+                                                     .flags = API_DOC_LIST,
+                                                     .status = 200,
+                                                     .answer = &schema_version_answer};
 
 void api_schema_versions_list(struct api_call *call) {
     struct control_page page;
@@ -142,11 +159,17 @@ void api_schema_versions_list(struct api_call *call) {
     list_end(call, &page, latest->version, &out);
 }
 
+const struct api_doc api_doc_SCHEMA_VERSION_GET = {
+    .summary = "Read a schema version with document and examples",
+    .flags = API_DOC_ETAG,
+    .status = 200,
+    .answer = &schema_whole_answer};
+
 void api_schema_version_get(struct api_call *call) {
     uint64_t version = 0;
     const struct catalogue_schema *latest = NULL;
     const struct catalogue_schema *found = NULL;
-    if (!api_query_take(call, NULL, NULL, 0) || (latest = take_schema(call)) == NULL) {
+    if (!api_query_take(call, NULL) || (latest = take_schema(call)) == NULL) {
         return;
     }
     if (!mr_str_starts(call->params[1], MR_STR("0")) &&
@@ -207,8 +230,21 @@ static mr_err create_schema(struct control *control, struct api_call *call) {
     return answer_published(call, &view);
 }
 
+#define SCHEMA_REFUSED                                                                             \
+    "\"errors\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}},"                             \
+    "\"breaking\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}"
+
+const struct api_doc api_doc_SCHEMAS_CREATE = {.summary = "Create a schema with its first version",
+                                               .what = "For the root account alone.",
+                                               .media = API_MEDIA_JSON,
+                                               .body = &schema_shape,
+                                               .flags = API_DOC_ETAG | API_DOC_LOCATION,
+                                               .status = 201,
+                                               .answer = &schema_version_answer,
+                                               .refused = SCHEMA_REFUSED};
+
 void api_schemas_create(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0)) {
+    if (api_require_json(call) && api_query_take(call, NULL)) {
         api_submit(call, create_schema, NULL);
     }
 }
@@ -232,8 +268,19 @@ static bool keep_name(struct api_call *call) {
     return take_name(call, name);
 }
 
+const struct api_doc api_doc_SCHEMA_VERSIONS_CREATE = {
+    .summary = "Publish the next version of a schema",
+    .what = "For the root account alone. If-Match names the latest version there must be.",
+    .media = API_MEDIA_JSON,
+    .body = &schema_version_shape,
+    .flags = API_DOC_ETAG | API_DOC_LOCATION,
+    .status = 201,
+    .answer = &schema_version_answer,
+    .refused = SCHEMA_REFUSED,
+    API_REFUSALS(412)};
+
 void api_schema_versions_create(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0) && keep_name(call)) {
+    if (api_require_json(call) && api_query_take(call, NULL) && keep_name(call)) {
         api_submit(call, publish_version, NULL);
     }
 }
@@ -283,18 +330,25 @@ static void answer_types(struct api_call *call, const struct type_filter *filter
     list_end(call, page, count, &out);
 }
 
+static const struct api_param type_params[] = {
+    {"product_group", API_PARAM_TEXT, .what = "Only those of this product group"},
+    {"product", API_PARAM_TEXT, .what = "Only those of this product"},
+    {"status", API_PARAM_ENUM, .names = event_type_status_names, .n_names = EVENT_TYPE_STATUSES,
+     .what = "Only those in this state"},
+    {"schema", API_PARAM_TEXT, .what = "Only those of this schema"},
+    API_PARAM_PAGE_SIZE,
+    API_PARAM_PAGE_NUMBER,
+};
+const struct api_doc api_doc_EVENT_TYPES_LIST = {.summary = "List event types",
+                                                 API_QUERY(type_params),
+                                                 .flags = API_DOC_LIST,
+                                                 .status = 200,
+                                                 .answer = &event_type_answer};
+
 void api_event_types_list(struct api_call *call) {
-    static const char *const names[] = {"product_group", "product",   "status",
-                                        "schema",        "page_size", "page_number"};
     mr_str values[6];
     struct control_page page;
-    if (!api_query_take(call, names, values, 6) ||
-        !api_page_take(call, values[4], values[5], &page)) {
-        return;
-    }
-    if (!mr_str_is_absent(values[2]) && !event_type_status_is_known(values[2])) {
-        api_refuse(call, 400, 20400,
-                   "status must be available, deprecated, restricted or discontinued");
+    if (!api_query_take(call, values) || !api_page_take(call, values[4], values[5], &page)) {
         return;
     }
     const struct type_filter filter = {
@@ -302,9 +356,14 @@ void api_event_types_list(struct api_call *call) {
     answer_types(call, &filter, &page);
 }
 
+const struct api_doc api_doc_EVENT_TYPE_GET = {.summary = "Read an event type",
+                                               .flags = API_DOC_ETAG,
+                                               .status = 200,
+                                               .answer = &event_type_answer};
+
 void api_event_type_get(struct api_call *call) {
     mr_str name;
-    if (!api_query_take(call, NULL, NULL, 0) || !take_name(call, &name)) {
+    if (!api_query_take(call, NULL) || !take_name(call, &name)) {
         return;
     }
     const struct catalogue_type *type = catalogue_type_find(catalogue_of(call), name);
@@ -336,8 +395,16 @@ static mr_err create_type(struct control *control, struct api_call *call) {
     return answer_type(call, &view);
 }
 
+const struct api_doc api_doc_EVENT_TYPES_CREATE = {.summary = "Create an event type",
+                                                   .what = "For the root account alone.",
+                                                   .media = API_MEDIA_JSON,
+                                                   .body = &event_type_shape,
+                                                   .flags = API_DOC_ETAG | API_DOC_LOCATION,
+                                                   .status = 201,
+                                                   .answer = &event_type_answer};
+
 void api_event_types_create(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0)) {
+    if (api_require_json(call) && api_query_take(call, NULL)) {
         api_submit(call, create_type, NULL);
     }
 }
@@ -351,8 +418,19 @@ static mr_err patch_type(struct control *control, struct api_call *call) {
     return answer_type(call, &view);
 }
 
+const struct api_doc api_doc_EVENT_TYPE_PATCH = {
+    .summary = "Change an event type",
+    .what = "For the root account alone; of a type that comes with the program only description "
+            "and status.",
+    .media = API_MEDIA_JSON | API_MEDIA_MERGE,
+    .body = &event_type_shape,
+    .use = SHAPE_CHANGE,
+    .flags = API_DOC_ETAG,
+    .status = 200,
+    .answer = &event_type_answer};
+
 void api_event_type_patch(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0) && keep_name(call)) {
+    if (api_require_json(call) && api_query_take(call, NULL) && keep_name(call)) {
         api_submit(call, patch_type, NULL);
     }
 }

@@ -22,17 +22,22 @@ static mr_err list(struct control *control, struct api_call *call) {
     return client_list_write_json(rows, n, &ask->page, count, api_list_url(call), &call->out);
 }
 
+/* Required here alone, as KORE has it. */
+static const struct api_param list_params[] = {
+    {"page_size", API_PARAM_NUMBER, 1, CONTROL_PAGE_SIZE_MAX, .is_needed = true,
+     .what = "Rows of a page"},
+    {"page_number", API_PARAM_NUMBER, 1, INT32_MAX, .is_needed = true, .what = "From 1"},
+    {"client_type", API_PARAM_TEXT, .what = "standard or admin: only those"},
+};
+const struct api_doc api_doc_CLIENTS_LIST = {.summary = "List API clients",
+                                             API_QUERY(list_params),
+                                             .status = 200,
+                                             .answer = &client_list_answer};
+
 void api_clients_list(struct api_call *call) {
-    static const char *const names[] = {"page_size", "page_number", "client_type"};
     mr_str values[3];
-    if (!api_query_take(call, names, values, 3)) {
+    if (!api_query_take(call, values)) {
         return;
-    }
-    for (size_t i = 0; i < 2; i++) { /* required here alone, as KORE has it */
-        if (mr_str_is_absent(values[i])) {
-            api_refuse(call, 400, 20002, "the parameter %s is required", names[i]);
-            return;
-        }
     }
     struct list_ask *ask = mr_arena_calloc(&call->arena, 1, sizeof *ask);
     if (ask == NULL) {
@@ -71,8 +76,16 @@ static mr_err create(struct control *control, struct api_call *call) {
     return mr_str_is_absent(call->location) ? MR_ERR(MR_E_NOMEM) : MR_OK;
 }
 
+const struct api_doc api_doc_CLIENTS_CREATE = {.summary = "Create an API client",
+                                               .what = "Its secret is shown this once.",
+                                               .media = API_MEDIA_JSON,
+                                               .body = &client_shape,
+                                               .flags = API_DOC_ETAG | API_DOC_LOCATION,
+                                               .status = 201,
+                                               .answer = &client_created_answer};
+
 void api_clients_create(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0)) {
+    if (api_require_json(call) && api_query_take(call, NULL)) {
         api_submit(call, create, NULL);
     }
 }
@@ -89,8 +102,13 @@ static mr_err get(struct control *control, struct api_call *call) {
     return answer_client(call, &view);
 }
 
+const struct api_doc api_doc_CLIENT_GET = {.summary = "Read an API client",
+                                           .flags = API_DOC_ETAG,
+                                           .status = 200,
+                                           .answer = &client_answer};
+
 void api_client_get(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0)) {
+    if (api_query_take(call, NULL)) {
         api_submit(call, get, NULL);
     }
 }
@@ -103,8 +121,19 @@ static mr_err patch(struct control *control, struct api_call *call) {
     return answer_client(call, &view);
 }
 
+const struct api_doc api_doc_CLIENT_PATCH = {.summary = "Change an API client",
+                                             .what =
+                                                 "Tokens of a disabled client are refused at once.",
+                                             .media = API_MEDIA_JSON | API_MEDIA_MERGE,
+                                             .body = &client_shape,
+                                             .use = SHAPE_CHANGE,
+                                             .flags = API_DOC_ETAG,
+                                             .status = 200,
+                                             .answer = &client_answer,
+                                             API_REFUSALS(409)};
+
 void api_client_patch(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0)) {
+    if (api_require_json(call) && api_query_take(call, NULL)) {
         api_submit(call, patch, NULL);
     }
 }
@@ -115,8 +144,13 @@ static mr_err delete_client(struct control *control, struct api_call *call) {
                           control_etag_parse(call->if_match), &call->job.refusal);
 }
 
+const struct api_doc api_doc_CLIENT_DELETE = {.summary = "Delete an API client",
+                                              .what = "Its tokens are refused at once.",
+                                              .status = 204,
+                                              API_REFUSALS(409)};
+
 void api_client_delete(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0)) {
+    if (api_query_take(call, NULL)) {
         api_submit(call, delete_client, NULL);
     }
 }
@@ -130,8 +164,17 @@ static mr_err rotate_secret(struct control *control, struct api_call *call) {
     return show_once(call, &view, secret, client_secret_write_json);
 }
 
+const struct api_doc api_doc_CLIENT_ROTATE_SECRET = {
+    .summary = "Give an API client a new secret",
+    .what = "The old one is refused at once; tokens stay, unless revoke_tokens ends them.",
+    .media = API_MEDIA_JSON,
+    .body = &client_rotation_shape,
+    .flags = API_DOC_ETAG | API_DOC_BODY_OPTIONAL,
+    .status = 200,
+    .answer = &client_secret_answer};
+
 void api_client_rotate_secret(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0)) {
+    if (api_require_json(call) && api_query_take(call, NULL)) {
         api_submit(call, rotate_secret, NULL);
     }
 }
@@ -143,12 +186,20 @@ static mr_err revoke_tokens(struct control *control, struct api_call *call) {
     return answer_client(call, &view);
 }
 
+const struct api_doc api_doc_CLIENT_REVOKE_TOKENS = {.summary = "Revoke an API client's tokens",
+                                                     .what = "All that it got so far, at once.",
+                                                     .media = API_MEDIA_JSON,
+                                                     .body = &api_nothing_shape,
+                                                     .flags = API_DOC_ETAG | API_DOC_BODY_OPTIONAL,
+                                                     .status = 200,
+                                                     .answer = &client_answer};
+
 void api_client_revoke_tokens(struct api_call *call) {
     json_tape tape;
-    if (!api_require_json(call) || !api_query_take(call, NULL, NULL, 0)) {
+    if (!api_require_json(call) || !api_query_take(call, NULL)) {
         return;
     }
-    bool is_empty = api_body_take(call, api_body_or_object(call), NULL, 0, &tape);
+    bool is_empty = api_body_take(call, api_body_or_object(call), &tape);
     json_tape_done(&tape);
     if (is_empty) {
         api_submit(call, revoke_tokens, NULL);

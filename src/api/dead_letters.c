@@ -47,7 +47,7 @@ static struct letters_ask *ask_new(struct api_call *call, size_t n_max) {
 
 /* ---- filters ---- */
 
-/* The values of destination_id, reason, type, from, to. False: refused. */
+/* The values of destination_id, reason, type, from, to, judged. False: refused. */
 static bool take_filter(struct api_call *call, const mr_str values[static 5],
                         struct letters_ask *ask) {
     struct book_letter_filter *filter = &ask->query.filter;
@@ -62,29 +62,36 @@ static bool take_filter(struct api_call *call, const mr_str values[static 5],
         ask->destination = destination->object.number;
         filter->destination = &ask->destination;
     }
-    if (!mr_str_is_absent(values[1]) &&
-        mr_is_err(record_reason_parse(values[1], &filter->reason))) {
-        api_refuse(call, 400, 20400, "reason is not one that dead letters have");
-        return false;
-    }
+    mr_ignore(record_reason_parse(values[1], &filter->reason), "absent: of any reason");
     filter->type = values[2];
     int64_t *const times[] = {&filter->from_ms, &filter->to_ms};
     for (size_t i = 0; i < 2; i++) {
         mr_wall at;
-        if (mr_str_is_absent(values[3 + i])) {
-            continue;
+        if (!mr_str_is_absent(values[3 + i]) &&
+            mr_is_ok(mr_time_parse_rfc3339(values[3 + i], &at))) {
+            *times[i] = mr_wall_ms(at);
         }
-        if (mr_is_err(mr_time_parse_rfc3339(values[3 + i], &at))) {
-            api_refuse(call, 400, 20400, "%s must be an RFC 3339 date-time",
-                       i == 0 ? "from" : "to");
-            return false;
-        }
-        *times[i] = mr_wall_ms(at);
     }
     return true;
 }
 
 /* ---- writing ---- */
+
+static const struct shape_member letter_members[] = {
+    {"id", .kind = SHAPE_TEXT},
+    {"destination_id", SHAPE_TEXT, .flags = SHAPE_NULLABLE},
+    {"rules", SHAPE_TEXTS, 0, .what = "Streaming rules that led there"},
+    {"event", SHAPE_OWN, 0,
+     .schema = "{\"type\":[\"object\",\"null\"],\"description\":\"null: its content is gone\"}"},
+    {"reason", SHAPE_ENUM, 0, .names = record_reason_names, .n_names = RECORD_REASON_COUNT},
+    {"last_status", SHAPE_NUMBER, SHAPE_NULLABLE, .what = "HTTP status of the last attempt"},
+    {"attempts", .kind = SHAPE_NUMBER},
+    {"first_attempt", SHAPE_TIME, .flags = SHAPE_NULLABLE},
+    {"last_attempt", SHAPE_TIME, .flags = SHAPE_NULLABLE},
+    {"date_created", SHAPE_TIME, .flags = SHAPE_NULLABLE},
+};
+static const struct shape letter_answer = {"DeadLetter", letter_members,
+                                           sizeof letter_members / sizeof letter_members[0]};
 
 static void write_time(json_out *o, const char *name, int64_t ms) {
     char text[MR_TIME_TEXT_SIZE];
@@ -138,6 +145,7 @@ static mr_err write_answer(struct api_call *call) {
     json_out_init(&o, &call->out);
     if (!ask->is_list) {
         write_letter(ask, 0, &o);
+        control_etag_format(1, call->etag); /* it never changes */
         return json_out_finish(&o);
     }
     json_out_object(&o);
@@ -257,13 +265,26 @@ static void on_letters(struct mail *mail) {
     payload_load_start(call->api->readers, &ask->load); /* the hold goes with it */
 }
 
+static const struct api_param list_params[] = {
+    {"destination_id", API_PARAM_TEXT, .what = "Only those of this destination"},
+    {"reason", API_PARAM_ENUM, .names = record_reason_names, .n_names = RECORD_REASON_COUNT,
+     .what = "Only those with this reason"},
+    {"type", API_PARAM_TEXT, .what = "Only those of this event type"},
+    {"from", API_PARAM_TIME, .what = "Only those made then or later"},
+    {"to", API_PARAM_TIME, .what = "Only those made before"},
+    API_PARAM_PAGE_SIZE,
+    API_PARAM_PAGE_NUMBER,
+};
+const struct api_doc api_doc_DEAD_LETTERS_LIST = {.summary = "List dead letters",
+                                                  API_QUERY(list_params),
+                                                  .flags = API_DOC_LIST,
+                                                  .status = 200,
+                                                  .answer = &letter_answer};
+
 void api_dead_letters_list(struct api_call *call) {
-    static const char *const names[] = {"destination_id", "reason",     "type", "from", "to",
-                                        "page_size",      "page_number"};
     mr_str values[7];
     struct control_page page;
-    if (!api_query_take(call, names, values, 7) ||
-        !api_page_take(call, values[5], values[6], &page)) {
+    if (!api_query_take(call, values) || !api_page_take(call, values[5], values[6], &page)) {
         return;
     }
     struct letters_ask *ask = ask_new(call, page.size);
@@ -279,8 +300,13 @@ void api_dead_letters_list(struct api_call *call) {
     keeper_ask(call->api->keeper, &ask->query, call->api->metrics);
 }
 
+const struct api_doc api_doc_DEAD_LETTER_GET = {.summary = "Read a dead letter",
+                                                .flags = API_DOC_ETAG,
+                                                .status = 200,
+                                                .answer = &letter_answer};
+
 void api_dead_letter_get(struct api_call *call) {
-    if (!api_query_take(call, NULL, NULL, 0)) {
+    if (!api_query_take(call, NULL)) {
         return;
     }
     struct letters_ask *ask = ask_new(call, 1);
@@ -317,13 +343,35 @@ static void on_redriven(struct mail *mail) {
     api_call_release(call);
 }
 
+static const struct shape_member redrive_members[] = {
+    {"destination_id", SHAPE_TEXT, 0, 1, 64, .what = "Only those of this destination"},
+    {"reason", SHAPE_ENUM, 0, .names = record_reason_names, .n_names = RECORD_REASON_COUNT,
+     .what = "Only those with this reason"},
+    {"type", SHAPE_TEXT, 0, 1, 512, .what = "Only those of this event type"},
+    {"from", SHAPE_TIME, 0, .what = "Only those made then or later"},
+    {"to", SHAPE_TIME, 0, .what = "Only those made before"},
+    {"ids", SHAPE_TEXTS, 0, 1, IDS_MAX, .what = "Exactly these, in place of filters"},
+    {"dry_run", SHAPE_BOOL, 0, .what = "Only count them"},
+};
+static const struct shape redrive_shape = {"Redrive", redrive_members,
+                                           sizeof redrive_members / sizeof redrive_members[0]};
+static const struct shape_member redriven_members[] = {
+    {"redriven", SHAPE_NUMBER, 0, .what = "New deliveries"},
+    {"dry_run", SHAPE_BOOL, .flags = SHAPE_OPTIONAL},
+};
+static const struct shape redriven_answer = {"Redriven", redriven_members,
+                                             sizeof redriven_members / sizeof redriven_members[0]};
+const struct api_doc api_doc_DEAD_LETTERS_REDRIVE = {
+    .summary = "Deliver dead letters again",
+    .what = "Those that the filters name, all without any; or those of ids. A letter stays dead, "
+            "its new delivery counts as created.",
+    .media = API_MEDIA_JSON,
+    .body = &redrive_shape,
+    .status = 202,
+    .answer = &redriven_answer};
+
 static bool take_ids(struct api_call *call, json_value ids, struct letters_ask *ask) {
-    size_t n = json_count(ids);
-    if (json_kind_of(ids) != JSON_ARRAY || n == 0 || n > IDS_MAX) {
-        api_refuse(call, 400, 20400, "ids must be a list of 1 to %d dead letter ids", IDS_MAX);
-        return false;
-    }
-    ask->ids = mr_arena_calloc(&call->arena, n, sizeof *ask->ids);
+    ask->ids = mr_arena_calloc(&call->arena, json_count(ids) + 1, sizeof *ask->ids);
     if (ask->ids == NULL) {
         api_refuse_memory(call);
         return false;
@@ -341,30 +389,21 @@ static bool take_ids(struct api_call *call, json_value ids, struct letters_ask *
     return true;
 }
 
-/* Reads the body into the question. False: refused. */
+/* Reads the judged body into the question. False: refused. */
 static bool take_redrive(struct api_call *call, json_value body, struct letters_ask *ask) {
-    static const char *const names[] = {"destination_id", "reason", "type", "from", "to"};
     mr_str values[5] = {{NULL, 0}};
     bool filtered = false;
-    for (json_iter it = json_iter_of(body); json_next(&it);) {
-        size_t i = 0;
-        while (i < 5 && !json_string_eq(it.name, mr_str_c(names[i]))) {
-            i++;
-        }
-        if (i < 5) {
-            filtered = true;
-            if (mr_is_err(json_string(it.value, &call->arena, &values[i]))) {
-                api_refuse(call, 400, 20400, "%s must be a string", names[i]);
-                return false;
-            }
-        } else if (json_string_eq(it.name, MR_STR("ids"))) {
-            if (!take_ids(call, it.value, ask)) {
-                return false;
-            }
-        } else if (mr_is_err(json_bool(it.value, &ask->query.dry_run))) {
-            api_refuse(call, 400, 20400, "dry_run must be true or false");
+    for (size_t i = 0; i < 5; i++) {
+        if (mr_is_err(shape_text(body, redrive_members[i].name, &call->arena, &values[i]))) {
+            api_refuse_memory(call);
             return false;
         }
+        filtered = filtered || !mr_str_is_absent(values[i]);
+    }
+    shape_bool(body, "dry_run", &ask->query.dry_run);
+    json_value ids = shape_value(body, "ids");
+    if (!json_is_absent(ids) && !take_ids(call, ids, ask)) {
+        return false;
     }
     if (filtered && ask->query.n_ids > 0) {
         api_refuse(call, 400, 20004, "give either ids or filters, not both");
@@ -380,9 +419,7 @@ static void start_redrive(struct api_call *call) {
 }
 
 void api_dead_letters_redrive(struct api_call *call) {
-    static const char *const names[] = {"destination_id", "reason", "type", "from", "to", "ids",
-                                        "dry_run"};
-    if (!api_require_json(call) || !api_query_take(call, NULL, NULL, 0)) {
+    if (!api_require_json(call) || !api_query_take(call, NULL)) {
         return;
     }
     struct letters_ask *ask = ask_new(call, 1);
@@ -390,8 +427,7 @@ void api_dead_letters_redrive(struct api_call *call) {
         return;
     }
     json_tape tape;
-    bool ok = api_body_take(call, call->body, names, sizeof names / sizeof names[0], &tape) &&
-              take_redrive(call, json_root(&tape), ask);
+    bool ok = api_body_take(call, call->body, &tape) && take_redrive(call, json_root(&tape), ask);
     json_tape_done(&tape);
     if (!ok) {
         return;

@@ -23,13 +23,29 @@ static mr_err signing_secret(struct control *control, struct api_call *call) {
 /* No body, or an object without members. False: refused. */
 static bool take_nothing(struct api_call *call) {
     json_tape tape;
-    bool ok = api_body_take(call, api_body_or_object(call), NULL, 0, &tape);
+    bool ok = api_body_take(call, api_body_or_object(call), &tape);
     json_tape_done(&tape);
     return ok;
 }
 
+static const struct shape_member secret_members[] = {
+    {"secret", SHAPE_TEXT, SHAPE_OPTIONAL | SHAPE_SECRET,
+     .what = "whsec_…, shown once: an answer repeated by its Idempotency-Key lacks it"},
+    {"public_key", SHAPE_TEXT, 0, .what = "whpk_…"},
+};
+static const struct shape secret_answer = {"SigningSecret", secret_members,
+                                           sizeof secret_members / sizeof secret_members[0]};
+const struct api_doc api_doc_DESTINATION_SIGNING_SECRET = {
+    .summary = "Make a new signing secret",
+    .what = "For the Standard Webhooks signatures. The one before signs along for 24 hours.",
+    .media = API_MEDIA_JSON,
+    .body = &api_nothing_shape,
+    .flags = API_DOC_BODY_OPTIONAL,
+    .status = 201,
+    .answer = &secret_answer};
+
 void api_destination_signing_secret(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0) && take_nothing(call)) {
+    if (api_require_json(call) && api_query_take(call, NULL) && take_nothing(call)) {
         api_submit(call, signing_secret, NULL);
     }
 }
@@ -90,21 +106,80 @@ static void on_tested(void *ctx, bool ok, mr_str json, mr_str summary) {
     api_call_release(call);
 }
 
+/* What dispatch/test_event.c writes. */
+static const struct shape_member step_members[] = {
+    {"step", SHAPE_TEXT, 0, .what = "name, address, connect, tls, request, response"},
+    {"ok", .kind = SHAPE_BOOL},
+    {"duration_ms", .kind = SHAPE_NUMBER},
+    {"detail", .kind = SHAPE_TEXT},
+};
+static const struct shape step_answer = {"TestStep", step_members,
+                                         sizeof step_members / sizeof step_members[0]};
+#define BODY_MEMBERS                                                                               \
+    {"body", SHAPE_TEXT, .flags = SHAPE_OPTIONAL}, {                                               \
+        "body_base64", SHAPE_TEXT, SHAPE_OPTIONAL, .what = "In place of body where it is no UTF-8" \
+    }
+static const struct shape_member request_members[] = {
+    {"method", .kind = SHAPE_TEXT},
+    {"url", .kind = SHAPE_TEXT},
+    {"kore-idempotency-token", .kind = SHAPE_TEXT},
+    BODY_MEMBERS,
+};
+static const struct shape request_answer = {"TestRequest", request_members,
+                                            sizeof request_members / sizeof request_members[0]};
+static const struct shape_member field_members[] = {
+    {"name", .kind = SHAPE_TEXT},
+    {"value", .kind = SHAPE_TEXT},
+};
+static const struct shape field_answer = {"Field", field_members,
+                                          sizeof field_members / sizeof field_members[0]};
+static const struct shape_member response_members[] = {
+    {"status", .kind = SHAPE_NUMBER},
+    {"headers", SHAPE_INNERS, 0, .inner = &field_answer},
+    BODY_MEMBERS,
+};
+static const struct shape response_answer = {"TestResponse", response_members,
+                                             sizeof response_members / sizeof response_members[0]};
+static const struct shape_member tested_members[] = {
+    {"ok", .kind = SHAPE_BOOL},
+    {"steps", SHAPE_INNERS, 0, .inner = &step_answer},
+    {"request", SHAPE_INNER, 0, .inner = &request_answer},
+    {"response", SHAPE_INNER, SHAPE_NULLABLE, .inner = &response_answer},
+    {"event_id", .kind = SHAPE_TEXT},
+};
+static const struct shape test_answer = {"TestResult", tested_members,
+                                         sizeof tested_members / sizeof tested_members[0]};
+
+static const struct shape_member test_members[] = {
+    {"event_type", SHAPE_TEXT, 0, 1, 255, .what = "Send this type's example in place of the test"},
+};
+static const struct shape test_shape = {"Test", test_members,
+                                        sizeof test_members / sizeof test_members[0]};
+const struct api_doc api_doc_DESTINATION_TEST = {
+    .summary = "Send the test event",
+    .what = "Once, to this destination alone, also where it is disabled. What it met is the "
+            "answer, ok false included. Ten a minute at most.",
+    .media = API_MEDIA_JSON,
+    .body = &test_shape,
+    .flags = API_DOC_BODY_OPTIONAL,
+    .status = 200,
+    .answer = &test_answer,
+    API_REFUSALS(429)};
+
 /* {"event_type"} of the body, or none. False: refused. */
 static bool take_test_type(struct api_call *call, const struct catalogue_type **ret_type) {
-    static const char *const names[] = {"event_type"};
     *ret_type = NULL;
     json_tape tape;
-    bool ok = api_body_take(call, api_body_or_object(call), names, 1, &tape);
-    json_value type = ok ? json_find(json_root(&tape), MR_STR("event_type")) : (json_value){0};
-    if (ok && !json_is_absent(type)) {
-        mr_str name;
-        ok = mr_is_ok(json_string(type, &call->arena, &name));
-        *ret_type = ok ? catalogue_type_find(snapshot_catalogue(call->api->snapshot), name) : NULL;
+    bool ok = api_body_take(call, api_body_or_object(call), &tape);
+    mr_str name = MR_STR_NONE;
+    if (ok && mr_is_err(shape_text(json_root(&tape), "event_type", &call->arena, &name))) {
+        api_refuse_memory(call);
+        ok = false;
+    }
+    if (ok && !mr_str_is_absent(name)) {
+        *ret_type = catalogue_type_find(snapshot_catalogue(call->api->snapshot), name);
+        ok = *ret_type != NULL;
         if (!ok) {
-            api_refuse(call, 400, 20400, "event_type must be a string");
-        } else if (*ret_type == NULL) {
-            ok = false;
             api_refuse(call, 400, 31003, "event_type is not in the catalogue");
         }
     }
@@ -147,8 +222,7 @@ static void start_test(struct api_call *call) {
 
 void api_destination_test(struct api_call *call) {
     const struct catalogue_type *type;
-    if (!api_require_json(call) || !api_query_take(call, NULL, NULL, 0) ||
-        !take_test_type(call, &type)) {
+    if (!api_require_json(call) || !api_query_take(call, NULL) || !take_test_type(call, &type)) {
         return;
     }
     const struct model_destination *destination = api_destination_find(call);

@@ -5,6 +5,8 @@
 
 #include "json/write.h"
 
+#define DISCARD_TYPES_MAX 64
+
 /* A question to the worker that owns the destination, and its way back. */
 struct owner_ask {
     struct mail mail; /* first */
@@ -67,43 +69,59 @@ static void on_discard_position(struct mail *mail) {
     send_to_owner(ask, discard_there);
 }
 
-static bool take_discard_types(struct api_call *call, json_value types, struct owner_ask *ask) {
-    size_t n = json_count(types);
-    if (json_kind_of(types) != JSON_ARRAY || n == 0 || n > 64) {
-        api_refuse(call, 400, 20400, "types must be a list of 1 to 64 event types");
-        return false;
+static const struct shape_member discard_members[] = {
+    {"before", SHAPE_TIME, 0, .what = "Only what was accepted before; else all"},
+    {"types", SHAPE_TEXTS, 0, 1, DISCARD_TYPES_MAX, .what = "Only these event types; else all"},
+};
+static const struct shape discard_shape = {"Discard", discard_members,
+                                           sizeof discard_members / sizeof discard_members[0]};
+static const struct shape_member discarded_members[] = {
+    {"discarded", SHAPE_NUMBER, 0, .what = "Deliveries that were pending and are no more"},
+};
+static const struct shape discard_answer = {"Discarded", discarded_members,
+                                            sizeof discarded_members / sizeof discarded_members[0]};
+const struct api_doc api_doc_DESTINATION_DISCARD = {.summary = "Discard what is pending",
+                                                    .media = API_MEDIA_JSON,
+                                                    .body = &discard_shape,
+                                                    .flags = API_DOC_BODY_OPTIONAL,
+                                                    .status = 202,
+                                                    .answer = &discard_answer};
+
+/* Of a judged body; *ret_before_ms INT64_MAX where absent. MR_E_NOMEM. */
+static mr_err read_discard(struct api_call *call, json_value body, struct owner_ask *ask,
+                           int64_t *ret_before_ms) {
+    json_value types = shape_value(body, "types");
+    mr_str text = MR_STR_NONE;
+    mr_wall before;
+    *ret_before_ms = INT64_MAX;
+    MR_TRY(shape_text(body, "before", &call->arena, &text));
+    if (!mr_str_is_absent(text)) {
+        MR_TRY(mr_time_parse_rfc3339(text, &before));
+        *ret_before_ms = mr_wall_ms(before);
     }
-    ask->types = mr_arena_calloc(&call->arena, n, sizeof *ask->types);
+    if (json_is_absent(types)) {
+        return MR_OK;
+    }
+    ask->types = mr_arena_calloc(&call->arena, json_count(types), sizeof *ask->types);
     if (ask->types == NULL) {
-        api_refuse_memory(call);
-        return false;
+        return MR_ERR(MR_E_NOMEM);
     }
     for (json_iter it = json_iter_of(types); json_next(&it);) {
-        if (mr_is_err(json_string(it.value, &call->arena, &ask->types[ask->n_types++]))) {
-            api_refuse(call, 400, 20400, "types must be a list of strings");
-            return false;
+        mr_str type;
+        MR_TRY(json_string(it.value, &call->arena, &type));
+        ask->types[ask->n_types] = mr_arena_str(&call->arena, type);
+        if (mr_str_is_absent(ask->types[ask->n_types++])) {
+            return MR_ERR(MR_E_NOMEM);
         }
     }
-    return true;
+    return MR_OK;
 }
 
-/* {"before","types"}; *ret_before_ms INT64_MAX where absent. False: refused. */
 static bool take_discard(struct api_call *call, json_value body, struct owner_ask *ask,
                          int64_t *ret_before_ms) {
-    *ret_before_ms = INT64_MAX;
-    for (json_iter it = json_iter_of(body); json_next(&it);) {
-        if (json_string_eq(it.name, MR_STR("before"))) {
-            mr_str text;
-            mr_wall before;
-            if (mr_is_err(json_string(it.value, &call->arena, &text)) ||
-                mr_is_err(mr_time_parse_rfc3339(text, &before))) {
-                api_refuse(call, 400, 20400, "before must be an RFC 3339 date-time");
-                return false;
-            }
-            *ret_before_ms = mr_wall_ms(before);
-        } else if (!take_discard_types(call, it.value, ask)) {
-            return false;
-        }
+    if (mr_is_err(read_discard(call, body, ask, ret_before_ms))) {
+        api_refuse_memory(call);
+        return false;
     }
     return true;
 }
@@ -139,8 +157,7 @@ static struct owner_ask *owner_ask_new(struct api_call *call,
 }
 
 void api_destination_discard(struct api_call *call) {
-    static const char *const names[] = {"before", "types"};
-    if (!api_require_json(call) || !api_query_take(call, NULL, NULL, 0)) {
+    if (!api_require_json(call) || !api_query_take(call, NULL)) {
         return;
     }
     const struct model_destination *destination = api_destination_find(call);
@@ -149,7 +166,7 @@ void api_destination_discard(struct api_call *call) {
         return;
     }
     json_tape tape;
-    bool ok = api_body_take(call, api_body_or_object(call), names, 2, &tape) &&
+    bool ok = api_body_take(call, api_body_or_object(call), &tape) &&
               take_discard(call, json_root(&tape), ask, &ask->before_ms);
     json_tape_done(&tape);
     if (ok) {
@@ -158,9 +175,34 @@ void api_destination_discard(struct api_call *call) {
     }
 }
 
+static const char *const health_names[] = {
+    [LANE_ACTIVE] = "active", [LANE_FAILED] = "failed", [LANE_DISABLED] = "disabled"};
+
+static const struct shape_member lane_members[] = {
+    {"health", SHAPE_ENUM, 0, .names = health_names,
+     .n_names = sizeof health_names / sizeof health_names[0]},
+    {"probing", SHAPE_BOOL, 0, .what = "One request at a time, for all before failed"},
+    {"single", SHAPE_BOOL, 0, .what = "Events go singly, for batches were refused"},
+    {"window", SHAPE_NUMBER, 0, .what = "Requests that may be under way"},
+    {"in_flight", .kind = SHAPE_NUMBER},
+    {"open_requests", .kind = SHAPE_NUMBER},
+    {"waiting", SHAPE_NUMBER, 0, .what = "Events that wait in memory"},
+    {"waiting_bytes", .kind = SHAPE_NUMBER},
+    {"failing_since", SHAPE_TIME, .flags = SHAPE_NULLABLE},
+};
+static const struct shape lane_answer = {"Lane", lane_members,
+                                         sizeof lane_members / sizeof lane_members[0]};
+static const struct shape_member metrics_members[] = {
+    {"destination_id", .kind = SHAPE_TEXT},
+    {"counters", SHAPE_INNER, 0, .inner = &destination_counters_answer},
+    {"lane", SHAPE_INNER, 0, .inner = &lane_answer},
+};
+static const struct shape metrics_answer = {"DestinationMetrics", metrics_members,
+                                            sizeof metrics_members / sizeof metrics_members[0]};
+const struct api_doc api_doc_DESTINATION_METRICS = {
+    .summary = "Read counters and the state of sending", .status = 200, .answer = &metrics_answer};
+
 static mr_err write_metrics(struct api_call *call, const struct owner_ask *ask) {
-    static const char *const health[] = {
-        [LANE_ACTIVE] = "active", [LANE_FAILED] = "failed", [LANE_DISABLED] = "disabled"};
     struct destination_counters counters = api_counters_of(&ask->row);
     json_out o;
     json_out_init(&o, &call->out);
@@ -168,7 +210,7 @@ static mr_err write_metrics(struct api_call *call, const struct owner_ask *ask) 
     json_out_member_str(&o, "destination_id", call->params[0]);
     destination_write_counters(&counters, &o);
     json_out_member_object(&o, "lane");
-    json_out_member_c(&o, "health", health[ask->stats.health]);
+    json_out_member_c(&o, "health", health_names[ask->stats.health]);
     json_out_member_bool(&o, "probing", ask->stats.probing);
     json_out_member_bool(&o, "single", ask->stats.single);
     json_out_member_u64(&o, "window", ask->stats.window);
@@ -216,7 +258,7 @@ static void on_row(struct mail *mail) {
 }
 
 void api_destination_metrics(struct api_call *call) {
-    if (!api_query_take(call, NULL, NULL, 0)) {
+    if (!api_query_take(call, NULL)) {
         return;
     }
     const struct model_destination *destination = api_destination_find(call);

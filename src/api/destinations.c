@@ -130,10 +130,23 @@ static mr_err list(struct control *control, struct api_call *call) {
                              &call->arena, &ask->views, &ask->n, &ask->count, &call->job.refusal);
 }
 
+static const struct api_param list_params[] = {
+    {"status", API_PARAM_ENUM, .names = destination_status_names, .n_names = DESTINATION_STATUSES,
+     .what = "Only those in this state"},
+    {"kind", API_PARAM_ENUM, .names = destination_kind_names, .n_names = DESTINATION_KINDS,
+     .what = "Only those of this kind"},
+    API_PARAM_PAGE_SIZE,
+    API_PARAM_PAGE_NUMBER,
+};
+const struct api_doc api_doc_DESTINATIONS_LIST = {.summary = "List destinations",
+                                                  API_QUERY(list_params),
+                                                  .flags = API_DOC_LIST,
+                                                  .status = 200,
+                                                  .answer = &destination_answer};
+
 void api_destinations_list(struct api_call *call) {
-    static const char *const names[] = {"status", "kind", "page_size", "page_number"};
     mr_str values[4];
-    if (!api_query_take(call, names, values, 4)) {
+    if (!api_query_take(call, values)) {
         return;
     }
     struct destination_ask *ask = ask_new(call);
@@ -173,8 +186,15 @@ static mr_err create(struct control *control, struct api_call *call) {
     return destination_write_json(view, &none, &call->out);
 }
 
+const struct api_doc api_doc_DESTINATIONS_CREATE = {.summary = "Create a destination",
+                                                    .media = API_MEDIA_JSON,
+                                                    .body = &destination_shape,
+                                                    .flags = API_DOC_ETAG | API_DOC_LOCATION,
+                                                    .status = 201,
+                                                    .answer = &destination_answer};
+
 void api_destinations_create(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0) && ask_new(call) != NULL) {
+    if (api_require_json(call) && api_query_take(call, NULL) && ask_new(call) != NULL) {
         api_submit(call, create, NULL);
     }
 }
@@ -190,8 +210,13 @@ static mr_err get(struct control *control, struct api_call *call) {
     return MR_OK;
 }
 
+const struct api_doc api_doc_DESTINATION_GET = {.summary = "Read a destination",
+                                                .flags = API_DOC_ETAG,
+                                                .status = 200,
+                                                .answer = &destination_answer};
+
 void api_destination_get(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0) && ask_new(call) != NULL) {
+    if (api_query_take(call, NULL) && ask_new(call) != NULL) {
         api_submit(call, get, ask_counters);
     }
 }
@@ -211,8 +236,19 @@ static mr_err patch(struct control *control, struct api_call *call) {
     return MR_OK;
 }
 
+const struct api_doc api_doc_DESTINATION_PATCH = {
+    .summary = "Change a destination",
+    .what =
+        "A write-only value given as \"[redacted]\" stays as it is. The kind cannot be changed.",
+    .media = API_MEDIA_JSON | API_MEDIA_MERGE,
+    .body = &destination_shape,
+    .use = SHAPE_CHANGE,
+    .flags = API_DOC_ETAG,
+    .status = 200,
+    .answer = &destination_answer};
+
 void api_destination_patch(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0) && ask_new(call) != NULL) {
+    if (api_require_json(call) && api_query_take(call, NULL) && ask_new(call) != NULL) {
         api_submit(call, patch, ask_counters);
     }
 }
@@ -225,8 +261,14 @@ static mr_err delete_destination(struct control *control, struct api_call *call)
     return MR_OK;
 }
 
+const struct api_doc api_doc_DESTINATION_DELETE = {
+    .summary = "Delete a destination",
+    .what = "Refused while streaming rules lead to it. What is pending is discarded.",
+    .status = 204,
+    API_REFUSALS(409)};
+
 void api_destination_delete(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0)) {
+    if (api_query_take(call, NULL)) {
         api_submit(call, delete_destination, NULL);
     }
 }

@@ -1,4 +1,4 @@
-/* Error answers and their pages. See errors.h. */
+/* Error answers. See errors.h. */
 #include "api/errors.h"
 
 #include "json/write.h"
@@ -48,31 +48,6 @@ mr_err api_error_write(mr_str base_url, int status, uint32_t code, mr_str messag
         MR_TRY(mr_buf_byte(out, ','));
         MR_TRY(mr_buf_str(out, members));
         MR_TRY(mr_buf_byte(out, '}'));
-    }
-    return MR_OK;
-}
-
-mr_err api_error_page(uint32_t code, mr_buf *out) {
-    const struct refusal_info *row = refusal_info((int)code);
-    if (row == NULL) {
-        return MR_ERR(MR_E_NOT_FOUND);
-    }
-    return mr_buf_printf(out,
-                         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
-                         "<title>Error %d: %.*s</title></head>\n<body>\n<h1>%.*s</h1>\n"
-                         "<p>Code %d, HTTP status %d.</p>\n<p>%.*s</p>\n</body></html>\n",
-                         row->code, MR_FMT(row->title), MR_FMT(row->title), row->code, row->status,
-                         MR_FMT(row->text));
-}
-
-mr_err api_error_reference(mr_buf *out) {
-    MR_TRY(mr_buf_printf(
-        out, "| code | status | title | what it means and what to do |\n|---|---|---|---|\n"));
-    const struct refusal_info *row;
-    for (size_t i = 0; (row = refusal_row(i)) != NULL; i++) {
-        MR_TRY(mr_buf_printf(out, "| %d | %d | %.*s | %.*s |\n", row->code, row->status,
-                             MR_FMT(row->title), MR_FMT(row->text)));
     }
     return MR_OK;
 }

@@ -19,8 +19,6 @@ uint32_t api_error_code_in(enum auth_errors family, uint32_t code);
  * absent; text such as `"errors":[…]`) at its end. info is base_url + /errors/code. */
 mr_err api_error_write(mr_str base_url, int status, uint32_t code, mr_str message, mr_str members,
                        mr_buf *out);
-/* The page /errors/{code}: plain HTML without script. MR_E_NOT_FOUND for an unknown code. */
-mr_err api_error_page(uint32_t code, mr_buf *out);
 /* The reference of all codes in Markdown. */
 mr_err api_error_reference(mr_buf *out);
 

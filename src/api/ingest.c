@@ -149,13 +149,14 @@ static void answer(struct ticket *ticket, int status, mr_str body, int retry_aft
     }
     ticket->ex = NULL;
     ex->user = NULL;
-    mr_field fields[6] = {
+    mr_field fields[7] = {
         {MR_STR("content-type"), MR_STR("application/json")},
         {MR_STR("access-control-allow-origin"), MR_STR("*")},
         {MR_STR("access-control-expose-headers"), MR_STR("retry-after, x-request-id")},
         {MR_STR("x-request-id"), mr_str_c(ticket->request_id)},
+        {MR_STR("x-content-type-options"), MR_STR("nosniff")},
     };
-    size_t n = 4;
+    size_t n = 5;
     char seconds[16];
     if (retry_after_s > 0) {
         int len = snprintf(seconds, sizeof seconds, "%d", retry_after_s);

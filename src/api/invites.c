@@ -39,8 +39,18 @@ static mr_err invite(struct control *control, struct api_call *call) {
     return answer_made(call, &made, "invite_url", 201);
 }
 
+const struct api_doc api_doc_USERS_INVITE = {
+    .summary = "Invite a user",
+    .what = "The link goes out by mail; where no mail is set up it is in the answer.",
+    .media = API_MEDIA_JSON,
+    .body = &user_create_shape,
+    .flags = API_DOC_ETAG,
+    .status = 201,
+    .answer = &user_invited_answer,
+    API_REFUSALS(429)};
+
 void api_users_invite(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0)) {
+    if (api_require_json(call) && api_query_take(call, NULL)) {
         api_submit(call, invite, NULL);
     }
 }
@@ -56,13 +66,22 @@ static mr_err invite_again(struct control *control, struct api_call *call) {
 /* False: refused. Bodies of calls that take none may be an empty object. */
 static bool has_no_members(struct api_call *call) {
     json_tape tape;
-    bool ok = api_body_take(call, api_body_or_object(call), NULL, 0, &tape);
+    bool ok = api_body_take(call, api_body_or_object(call), &tape);
     json_tape_done(&tape);
     return ok;
 }
 
+const struct api_doc api_doc_USER_INVITE = {.summary = "Invite a user again",
+                                            .what = "The former link is void.",
+                                            .media = API_MEDIA_JSON,
+                                            .body = &api_nothing_shape,
+                                            .flags = API_DOC_ETAG | API_DOC_BODY_OPTIONAL,
+                                            .status = 200,
+                                            .answer = &user_invited_answer,
+                                            API_REFUSALS(429)};
+
 void api_user_invite(struct api_call *call) {
-    if (api_require_json(call) && has_no_members(call) && api_query_take(call, NULL, NULL, 0)) {
+    if (api_require_json(call) && has_no_members(call) && api_query_take(call, NULL)) {
         api_submit(call, invite_again, NULL);
     }
 }
@@ -74,8 +93,16 @@ static mr_err reset_link(struct control *control, struct api_call *call) {
     return answer_made(call, &made, "reset_url", 200);
 }
 
+const struct api_doc api_doc_USER_RESET_LINK = {.summary = "Make a link that sets a new password",
+                                                .media = API_MEDIA_JSON,
+                                                .body = &api_nothing_shape,
+                                                .flags = API_DOC_ETAG | API_DOC_BODY_OPTIONAL,
+                                                .status = 200,
+                                                .answer = &user_reset_answer,
+                                                API_REFUSALS(429)};
+
 void api_user_reset_link(struct api_call *call) {
-    if (api_require_json(call) && has_no_members(call) && api_query_take(call, NULL, NULL, 0)) {
+    if (api_require_json(call) && has_no_members(call) && api_query_take(call, NULL)) {
         api_submit(call, reset_link, NULL);
     }
 }
@@ -92,8 +119,18 @@ static mr_err portal_link(struct control *control, struct api_call *call) {
     return portal_link_write_json(&made, &call->stored);
 }
 
+const struct api_doc api_doc_PORTAL_LINKS_CREATE = {
+    .summary = "Make a link that signs in to the portal",
+    .what = "Once, within minutes, in the account of the call.",
+    .media = API_MEDIA_JSON,
+    .body = &portal_link_shape,
+    .flags = API_DOC_BODY_OPTIONAL,
+    .status = 201,
+    .answer = &portal_link_answer,
+    API_REFUSALS(429)};
+
 void api_portal_links_create(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0)) {
+    if (api_require_json(call) && api_query_take(call, NULL)) {
         api_submit(call, portal_link, NULL);
     }
 }
@@ -137,8 +174,18 @@ static void reset_entered(struct api_call *call) {
     control_submit(call->api->control, &call->job);
 }
 
+static const struct shape_member reset_members[] = {{"status", SHAPE_TEXT, 0, .what = "accepted"}};
+static const struct shape reset_answer = {"PasswordResetAccepted", reset_members, 1};
+const struct api_doc api_doc_PASSWORD_RESETS = {
+    .summary = "Ask for a link that sets a new password",
+    .what = "By mail. The answer is the same whether there is such a user or not.",
+    .media = API_MEDIA_JSON,
+    .body = &reset_request_shape,
+    .status = 202,
+    .answer = &reset_answer,
+    API_REFUSALS(429)};
+
 void api_password_resets(struct api_call *call) {
-    struct refusal refusal = {.status = 0};
     json_tape tape;
     mr_str *email = mr_arena_calloc(&call->arena, 1, sizeof *email);
     if (email == NULL) {
@@ -146,19 +193,15 @@ void api_password_resets(struct api_call *call) {
         return;
     }
     call->ask = email;
-    if (!api_require_json(call) || !api_query_take(call, NULL, NULL, 0)) {
+    if (!api_require_json(call) || !api_query_take(call, NULL)) {
         return;
     }
-    mr_err err = shape_read(&tape, call->body, &reset_request_shape, SHAPE_CREATE, &refusal);
-    if (mr_is_ok(err)) {
-        err = shape_text(json_root(&tape), "email", &call->arena, email);
-    }
+    bool is_judged = api_body_take(call, call->body, &tape);
+    mr_err err = is_judged ? shape_text(json_root(&tape), "email", &call->arena, email) : MR_OK;
     json_tape_done(&tape);
-    if (mr_is_ok(err)) {
-        api_submit(call, reset_enter, reset_entered);
-    } else if (refusal.status != 0) {
-        api_refuse_with(call, &refusal);
-    } else {
+    if (is_judged && mr_is_err(err)) {
         api_refuse_memory(call);
+    } else if (is_judged) {
+        api_submit(call, reset_enter, reset_entered);
     }
 }

@@ -303,6 +303,19 @@ static void looked(struct control_job *job) {
 
 /* ---- handlers ---- */
 
+static const struct shape_member used_members[] = {
+    {"kind", SHAPE_ENUM, 0, .names = link_kind_names, .n_names = LINK_KIND_COUNT},
+    {"account_id", .kind = SHAPE_TEXT},
+    {"account_name", .kind = SHAPE_TEXT},
+    {"user_id", .kind = SHAPE_TEXT},
+    {"email", .kind = SHAPE_TEXT},
+    {"role", .kind = SHAPE_TEXT},
+    {"return_url", SHAPE_TEXT, SHAPE_OPTIONAL | SHAPE_NULLABLE, .what = "Of portal links"},
+};
+static const struct shape used_answer = {"LinkUsed", used_members,
+                                         sizeof used_members / sizeof used_members[0]};
+#define PAGE_SCHEMA "{\"type\":\"string\"}"
+
 /* The page's own form: its policy (no-referrer) makes browsers send "Origin: null", so where they
  * tell the site, that alone counts. */
 static bool is_own_page(const struct api_call *call) {
@@ -325,8 +338,14 @@ static struct link_ask *begin(struct api_call *call, bool is_page) {
     ask->is_private = api_way_is_private(call->api, call->ex);
     ask->is_own = is_page ? is_own_page(call) : api_way_is_own(call->api, call->ex);
     ask->agent = mr_arena_str(&call->arena, mr_fields_find(call->ex->fields, MR_STR("user-agent")));
-    return api_query_take(call, NULL, NULL, 0) ? ask : NULL;
+    return api_query_take(call, NULL) ? ask : NULL;
 }
+
+const struct api_doc api_doc_LINK_GET = {
+    .summary = "Look at a link",
+    .what = "What it is for, and what its use takes. It is not used up.",
+    .status = 200,
+    .answer = &link_answer};
 
 void api_link_get(struct api_call *call) {
     if (begin(call, false) != NULL) {
@@ -334,11 +353,29 @@ void api_link_get(struct api_call *call) {
     }
 }
 
+const struct api_doc api_doc_LINK_USE = {
+    .summary = "Use a link",
+    .what = "Once. The body is that of its kind: set-up, invite, password reset, portal (none).",
+    .media = API_MEDIA_JSON,
+    .bodies = entry_shapes,
+    .n_bodies = LINK_KIND_COUNT,
+    .flags = API_DOC_BODY_OPTIONAL | API_DOC_COOKIE,
+    .status = 200,
+    .answer = &used_answer,
+    API_REFUSALS(403, 409)};
+
 void api_link_use(struct api_call *call) {
     if (api_require_json(call) && begin(call, false) != NULL) {
         submit(call, run_look, looked_for_use);
     }
 }
+
+const struct api_doc api_doc_LINK_PAGE = {.summary = "Open a link",
+                                          .what = "A page with a form. The link is not used up.",
+                                          .flags = API_DOC_PAGE,
+                                          .status = 200,
+                                          .answer_schema = PAGE_SCHEMA,
+                                          .answer_media = "text/html"};
 
 void api_link_page(struct api_call *call) {
     if (begin(call, true) != NULL) {
@@ -346,17 +383,22 @@ void api_link_page(struct api_call *call) {
     }
 }
 
-static bool is_form(mr_str type) {
-    size_t at = mr_str_find_byte(type, ';', 0);
-    return mr_str_eq_nocase(mr_str_trim(mr_str_slice(type, 0, at)),
-                            MR_STR("application/x-www-form-urlencoded"));
-}
+const struct api_doc api_doc_LINK_PAGE_USE = {.summary = "Send a link's form",
+                                              .what = "An empty field is one that was left out.",
+                                              .media = API_MEDIA_FORM,
+                                              .bodies = entry_shapes,
+                                              .n_bodies = LINK_KIND_COUNT,
+                                              .flags = API_DOC_PAGE | API_DOC_COOKIE,
+                                              .status = 200,
+                                              .answer_schema = PAGE_SCHEMA,
+                                              .answer_media = "text/html",
+                                              API_REFUSALS(403, 409)};
 
 void api_link_page_use(struct api_call *call) {
     if (begin(call, true) == NULL) {
         return;
     }
-    if (!is_form(call->content_type)) {
+    if (!api_is_form(call)) {
         link_page_problem(call, 415, MR_STR("The form must be sent as a form."), 0);
         return;
     }

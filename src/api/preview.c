@@ -370,6 +370,52 @@ static void run_step(struct payload_task *task) {
 
 /* ---- on the worker ---- */
 
+static const struct shape_member match_members[] = {
+    {"id", .kind = SHAPE_TEXT},
+    {"source", .kind = SHAPE_TEXT},
+    {"type", .kind = SHAPE_TEXT},
+    {"time", SHAPE_TEXT, .flags = SHAPE_OPTIONAL},
+    {"schema_version", SHAPE_NUMBER, .flags = SHAPE_NULLABLE},
+    {"delivered_version", SHAPE_NUMBER, .flags = SHAPE_NULLABLE},
+    {"event", SHAPE_OBJECT, SHAPE_OPTIONAL, .what = "Of the first ones"},
+};
+static const struct shape match_answer = {"PreviewMatch", match_members,
+                                          sizeof match_members / sizeof match_members[0]};
+static const struct shape_member miss_members[] = {
+    {"id", .kind = SHAPE_TEXT},
+    {"source", .kind = SHAPE_TEXT},
+    {"type", .kind = SHAPE_TEXT},
+    {"time", SHAPE_TEXT, .flags = SHAPE_OPTIONAL},
+    {"reason", SHAPE_ENUM, 0, .names = reason_names, .n_names = REASON_COUNT},
+    {"detail", .kind = SHAPE_TEXT},
+};
+static const struct shape miss_answer = {"PreviewMiss", miss_members,
+                                         sizeof miss_members / sizeof miss_members[0]};
+static const char *const source_names[] = {"stored", "given"};
+static const struct shape_member preview_members[] = {
+    {"source", SHAPE_ENUM, 0, .names = source_names, .n_names = 2},
+    {"is_complete", SHAPE_BOOL, 0, .what = "false: older events were not looked at"},
+    {"events", .kind = SHAPE_NUMBER},
+    {"matched", .kind = SHAPE_NUMBER},
+    {"not_matched", .kind = SHAPE_NUMBER},
+    {"unreadable", .kind = SHAPE_NUMBER},
+    {"filter_errors", .kind = SHAPE_NUMBER},
+    {"reasons", SHAPE_OWN, 0,
+     .schema = "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"integer\"}}"},
+    {"matches", SHAPE_INNERS, 0, .inner = &match_answer},
+    {"misses", SHAPE_INNERS, 0, .inner = &miss_answer},
+};
+static const struct shape preview_answer = {"Preview", preview_members,
+                                            sizeof preview_members / sizeof preview_members[0]};
+const struct api_doc api_doc_RULES_PREVIEW = {
+    .summary = "Try a streaming rule out",
+    .what = "On the given events, else on the last 1,000 stored ones, for which it needs Read.",
+    .media = API_MEDIA_JSON,
+    .body = &rule_preview_shape,
+    .status = 200,
+    .answer = &preview_answer,
+    API_REFUSALS(429)};
+
 static void write_reasons(const struct preview *preview, json_out *o) {
     json_out_member_object(o, "reasons");
     for (size_t i = 0; i < REASON_COUNT; i++) {
@@ -387,7 +433,7 @@ static mr_err write_answer(struct preview *preview, mr_buf *out) {
     MR_TRY(json_out_finish(&preview->misses));
     json_out_init(&o, out);
     json_out_object(&o);
-    json_out_member_c(&o, "source", is_given ? "given" : "stored");
+    json_out_member_c(&o, "source", source_names[is_given]);
     json_out_member_bool(&o, "is_complete", is_given || preview->search.is_complete);
     json_out_member_u64(&o, "events", preview->n_events);
     json_out_member_u64(&o, "matched", preview->n_matched);
@@ -490,7 +536,7 @@ static mr_err judge(struct control *control, struct api_call *call) {
 }
 
 void api_rules_preview(struct api_call *call) {
-    if (!api_require_json(call) || !api_query_take(call, NULL, NULL, 0)) {
+    if (!api_require_json(call) || !api_query_take(call, NULL)) {
         return;
     }
     struct preview *preview = mr_arena_calloc(&call->arena, 1, sizeof *preview);

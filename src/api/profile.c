@@ -19,8 +19,11 @@ static mr_err get(struct control *control, struct api_call *call) {
     return user_write_json(&view, &call->out);
 }
 
+const struct api_doc api_doc_PROFILE_GET = {
+    .summary = "Read your own user", .flags = API_DOC_ETAG, .status = 200, .answer = &user_answer};
+
 void api_profile_get(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0)) {
+    if (api_query_take(call, NULL)) {
         api_submit(call, get, NULL);
     }
 }
@@ -33,8 +36,16 @@ static mr_err patch(struct control *control, struct api_call *call) {
     return user_write_json(&view, &call->out);
 }
 
+const struct api_doc api_doc_PROFILE_PATCH = {.summary = "Change your own user",
+                                              .media = API_MEDIA_JSON | API_MEDIA_MERGE,
+                                              .body = &profile_shape,
+                                              .use = SHAPE_CHANGE,
+                                              .flags = API_DOC_ETAG,
+                                              .status = 200,
+                                              .answer = &user_answer};
+
 void api_profile_patch(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0)) {
+    if (api_require_json(call) && api_query_take(call, NULL)) {
         api_submit(call, patch, NULL);
     }
 }
@@ -111,9 +122,8 @@ static struct profile_ask *ask_new(struct api_call *call, mr_str *password) {
 static void with_password(struct api_call *call,
                           mr_err (*work)(struct control *control, struct api_call *call),
                           void (*after)(struct api_call *call)) {
-    static const char *const names[] = {"password"};
     mr_str password;
-    if (!api_texts_take(call, &password_again_shape, names, &password, 1)) {
+    if (!api_texts_take(call, &password)) {
         return;
     }
     struct profile_ask *ask = ask_new(call, &password);
@@ -154,10 +164,16 @@ static void old_is_right(struct api_call *call) {
     api_password_compute(call, &ask->password, hashed);
 }
 
+const struct api_doc api_doc_PROFILE_PASSWORD = {.summary = "Change your password",
+                                                 .what = "Your other sessions end.",
+                                                 .media = API_MEDIA_JSON,
+                                                 .body = &password_change_shape,
+                                                 .status = 204,
+                                                 API_REFUSALS(409, 429)};
+
 void api_profile_password(struct api_call *call) {
-    static const char *const names[] = {"current_password", "new_password"};
     mr_str values[2];
-    if (!api_texts_take(call, &password_change_shape, names, values, 2)) {
+    if (!api_texts_take(call, values)) {
         return;
     }
     if (mr_str_eq(values[0], values[1])) {
@@ -192,6 +208,21 @@ static mr_err totp_begin_work(struct control *control, struct api_call *call) {
     return err;
 }
 
+static const struct shape_member seed_members[] = {
+    {"secret", SHAPE_TEXT, SHAPE_SECRET, .what = "Base32, for an authenticator app"},
+    {"url", SHAPE_TEXT, SHAPE_SECRET, .what = "The same as otpauth:, for a QR code"},
+};
+static const struct shape seed_answer = {"SecondFactorSeed", seed_members,
+                                         sizeof seed_members / sizeof seed_members[0]};
+const struct api_doc api_doc_PROFILE_TOTP = {.summary = "Begin a second factor",
+                                             .what =
+                                                 "It counts from POST /v1/profile/totp/confirm on.",
+                                             .media = API_MEDIA_JSON,
+                                             .body = &password_again_shape,
+                                             .status = 200,
+                                             .answer = &seed_answer,
+                                             API_REFUSALS(409, 429)};
+
 void api_profile_totp(struct api_call *call) {
     with_password(call, totp_begin_work, NULL);
 }
@@ -221,12 +252,24 @@ static mr_err confirm_work(struct control *control, struct api_call *call) {
     return err;
 }
 
+static const struct shape_member code_members[] = {
+    {"recovery_codes", SHAPE_TEXTS, SHAPE_SECRET, .what = "Each signs in once; shown this once"},
+};
+static const struct shape codes_answer = {"RecoveryCodes", code_members,
+                                          sizeof code_members / sizeof code_members[0]};
+const struct api_doc api_doc_PROFILE_TOTP_CONFIRM = {.summary = "Confirm the second factor",
+                                                     .what = "Your other sessions end.",
+                                                     .media = API_MEDIA_JSON,
+                                                     .body = &totp_confirm_shape,
+                                                     .status = 200,
+                                                     .answer = &codes_answer,
+                                                     API_REFUSALS(409, 429)};
+
 void api_profile_totp_confirm(struct api_call *call) {
-    static const char *const names[] = {"code"};
     mr_str *code = mr_arena_calloc(&call->arena, 1, sizeof *code);
     if (code == NULL) {
         api_refuse_memory(call);
-    } else if (api_texts_take(call, &totp_confirm_shape, names, code, 1)) {
+    } else if (api_texts_take(call, code)) {
         call->ask = code;
         api_submit(call, confirm_work, NULL);
     }
@@ -236,6 +279,12 @@ static mr_err remove_work(struct control *control, struct api_call *call) {
     call->status = 204;
     return totp_remove(control, call->user, &call->job.refusal);
 }
+
+const struct api_doc api_doc_PROFILE_TOTP_REMOVE = {.summary = "Remove the second factor",
+                                                    .media = API_MEDIA_JSON,
+                                                    .body = &password_again_shape,
+                                                    .status = 204,
+                                                    API_REFUSALS(409, 429)};
 
 void api_profile_totp_remove(struct api_call *call) {
     with_password(call, remove_work, NULL);
@@ -250,6 +299,14 @@ static mr_err codes_work(struct control *control, struct api_call *call) {
     crypto_wipe(codes, sizeof codes);
     return err;
 }
+
+const struct api_doc api_doc_PROFILE_RECOVERY_CODES = {.summary = "Make new recovery codes",
+                                                       .what = "The former ones are void.",
+                                                       .media = API_MEDIA_JSON,
+                                                       .body = &password_again_shape,
+                                                       .status = 200,
+                                                       .answer = &codes_answer,
+                                                       API_REFUSALS(409, 429)};
 
 void api_profile_recovery_codes(struct api_call *call) {
     with_password(call, codes_work, NULL);

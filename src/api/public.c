@@ -1,5 +1,5 @@
-/* What is served without a token: schemas, pages of error codes, ping, health, readiness, metrics;
- * and the live view. */
+/* What is served without a token: schemas, the description of the API, ping, health, readiness,
+ * metrics; and the live view. Pages of error codes: errors.c. */
 #include "api/call.h"
 #include "api/caller.h"
 
@@ -7,9 +7,11 @@
 #include "crypto/secret.h"
 #include "json/write.h"
 
+#define TEXT_SCHEMA "{\"type\":\"string\"}"
+
 /* A fixed answer to a call without parameters. */
 static void answer_status(struct api_call *call, mr_str json) {
-    if (!api_query_take(call, NULL, NULL, 0)) {
+    if (!api_query_take(call, NULL)) {
         return;
     }
     if (mr_is_err(mr_buf_str(&call->out, json))) {
@@ -19,12 +21,26 @@ static void answer_status(struct api_call *call, mr_str json) {
     api_answer(call);
 }
 
+#define STATUS_SCHEMA(word)                                                                        \
+    "{\"type\":\"object\",\"properties\":{\"status\":{\"const\":\"" word                           \
+    "\"}},\"required\":[\"status\"],\"additionalProperties\":false}"
+
+const struct api_doc api_doc_PING = {
+    .summary = "Is the API there?", .status = 200, .answer_schema = STATUS_SCHEMA("ok")};
+
 void api_ping(struct api_call *call) {
     answer_status(call, MR_STR("{\"status\":\"ok\"}"));
 }
 
+const struct api_doc api_doc_SCHEMA_GET = {
+    .summary = "Read a schema document",
+    .what = "As dataschema of an event names it. It never changes.",
+    .status = 200,
+    .answer_schema = "{\"type\":[\"object\",\"boolean\"]}",
+    .answer_media = "application/schema+json"};
+
 void api_schema_get(struct api_call *call) {
-    if (!api_query_take(call, NULL, NULL, 0)) {
+    if (!api_query_take(call, NULL)) {
         return;
     }
     uint64_t version = 0;
@@ -47,25 +63,38 @@ void api_schema_get(struct api_call *call) {
     api_answer_as(call, MR_STR("application/schema+json"), &cache, 1);
 }
 
-void api_error_page_get(struct api_call *call) {
-    if (!api_query_take(call, NULL, NULL, 0)) {
+const struct api_doc api_doc_OPENAPI = {
+    .summary = "Read this description",
+    .what = "OpenAPI 3.1.",
+    .status = 200,
+    .answer_schema = "{\"type\":\"object\",\"required\":[\"openapi\",\"info\",\"paths\"]}"};
+
+void api_openapi(struct api_call *call) {
+    mr_buf *document = &call->api->openapi;
+    if (!api_query_take(call, NULL)) {
         return;
     }
-    uint64_t code;
-    if (mr_is_err(mr_u64_parse(call->params[0], 1, 99999, &code)) ||
-        mr_is_err(api_error_page((uint32_t)code, &call->out))) {
-        api_refuse(call, 404, 20404, "there is no such error code");
+    if (document->len == 0 && mr_is_err(api_openapi_write(document))) {
+        mr_buf_reset(document);
+    }
+    if (document->len == 0 || mr_is_err(mr_buf_str(&call->out, mr_buf_view(document)))) {
+        api_refuse_memory(call);
         return;
     }
-    const mr_field fields[] = {{MR_STR("cache-control"), MR_STR("public, max-age=3600")},
-                               {MR_STR("content-security-policy"), MR_STR("default-src 'none'")},
-                               {MR_STR("x-content-type-options"), MR_STR("nosniff")}};
-    api_answer_as(call, MR_STR("text/html; charset=utf-8"), fields, 3);
+    const mr_field cache = {MR_STR("cache-control"), MR_STR("public, max-age=300")};
+    api_answer_as(call, MR_STR("application/json"), &cache, 1);
 }
+
+const struct api_doc api_doc_HEALTHZ = {
+    .summary = "Is the program alive?", .status = 200, .answer_schema = STATUS_SCHEMA("ok")};
 
 void api_healthz(struct api_call *call) {
     answer_status(call, MR_STR("{\"status\":\"ok\"}"));
 }
+
+const struct api_doc api_doc_READYZ = {.summary = "Does the program take calls?",
+                                       .status = 200,
+                                       .answer_schema = STATUS_SCHEMA("ready")};
 
 void api_readyz(struct api_call *call) {
     const char *why = call->api->program.not_ready(call->api->program.ctx);
@@ -75,6 +104,15 @@ void api_readyz(struct api_call *call) {
     }
     answer_status(call, MR_STR("{\"status\":\"ready\"}"));
 }
+
+const struct api_doc api_doc_METRICS = {
+    .summary = "Read metrics",
+    .what = "In Prometheus' text form. With the setting metrics_token as the bearer token; without "
+            "that setting it is not here.",
+    .status = 200,
+    .answer_schema = TEXT_SCHEMA,
+    .answer_media = "text/plain",
+    API_REFUSALS(401, 403, 404)};
 
 void api_metrics(struct api_call *call) {
     const struct api *api = call->api;
@@ -94,7 +132,7 @@ void api_metrics(struct api_call *call) {
             return;
         }
     }
-    if (!api_query_take(call, NULL, NULL, 0)) {
+    if (!api_query_take(call, NULL)) {
         return;
     }
     if (mr_is_err(api->program.metrics(api->program.ctx, &call->out))) {
@@ -103,6 +141,18 @@ void api_metrics(struct api_call *call) {
     }
     api_answer_as(call, MR_STR("text/plain; version=0.0.4; charset=utf-8"), NULL, 0);
 }
+
+static const struct api_param tail_params[] = {
+    {"destination_id", API_PARAM_TEXT, .what = "Only what concerns this destination"},
+    {"type", API_PARAM_TEXT, .what = "Only events of this type"},
+};
+const struct api_doc api_doc_TAIL = {
+    .summary = "Watch events and attempts as they happen",
+    .what = "Server-sent events: accepted, attempt, state, missed. The answer does not end.",
+    API_QUERY(tail_params),
+    .status = 200,
+    .answer_schema = TEXT_SCHEMA,
+    .answer_media = "text/event-stream"};
 
 /* Who reads, as it was found a moment ago. */
 static struct tail_caller reader_of(struct api_call *call) {
@@ -120,9 +170,8 @@ static struct tail_caller reader_of(struct api_call *call) {
 }
 
 void api_tail(struct api_call *call) {
-    static const char *const names[] = {"destination_id", "type"};
     mr_str values[2];
-    if (!api_query_take(call, names, values, 2)) {
+    if (!api_query_take(call, values)) {
         return;
     }
     struct tail_filter filter = {.account = call->account, .type = values[1]};

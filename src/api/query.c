@@ -2,9 +2,10 @@
 #include "api/call.h"
 
 #include "base/num.h"
-#include "control/body.h"
+#include "json/write.h"
 
-#define UNKNOWN_MAX 400 /* of the names in a message */
+#define UNKNOWN_MAX      400 /* of the names in a message */
+#define FORM_MEMBERS_MAX 64
 
 static int hex_digit(char c) {
     if (c >= '0' && c <= '9') {
@@ -80,6 +81,69 @@ mr_str api_form_find(mr_arena *arena, mr_str form, mr_str name, size_t *ret_coun
     return found;
 }
 
+static bool is_among_first(mr_str name, const mr_str *names, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (mr_str_eq(name, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Writes one pair as a member. False: refused. */
+static bool form_member(struct api_call *call, mr_str pair, mr_str names[static FORM_MEMBERS_MAX],
+                        size_t *n, json_out *out) {
+    mr_str raw_name;
+    mr_str raw_value;
+    split_pair(pair, &raw_name, &raw_value);
+    mr_str name = api_percent_decode(&call->arena, raw_name, true);
+    mr_str value = api_percent_decode(&call->arena, raw_value, true);
+    if (mr_str_is_absent(name) || mr_str_is_absent(value)) {
+        api_refuse(call, 400, 20400, "the form holds a bad percent escape");
+        return false;
+    }
+    if (is_among_first(name, names, *n)) {
+        api_refuse(call, 400, 20400, "the member %.*s stands twice",
+                   MR_FMT(mr_str_slice(name, 0, 100)));
+        return false;
+    }
+    if (*n == FORM_MEMBERS_MAX) {
+        api_refuse(call, 400, 20400, "the form has more than %d members", FORM_MEMBERS_MAX);
+        return false;
+    }
+    names[(*n)++] = name;
+    json_out_name(out, name);
+    json_out_str(out, value);
+    return true;
+}
+
+bool api_form_to_json(struct api_call *call, mr_str form, mr_str *ret_json) {
+    mr_str names[FORM_MEMBERS_MAX];
+    size_t n = 0;
+    mr_buf json;
+    json_out out;
+    mr_str rest = form;
+    mr_str pair;
+    bool ok = true;
+    mr_buf_init(&json, API_ARENA_MAX);
+    json_out_init(&out, &json);
+    json_out_object(&out);
+    while (ok && mr_str_split(&rest, '&', &pair)) {
+        ok = pair.len == 0 || form_member(call, pair, names, &n, &out);
+    }
+    json_out_end(&out);
+    mr_err err = json_out_finish(&out);
+    if (ok) {
+        *ret_json = mr_is_ok(err) ? mr_arena_str(&call->arena, mr_buf_view(&json)) : MR_STR_NONE;
+        ok = !mr_str_is_absent(*ret_json);
+        if (!ok) {
+            api_refuse_memory(call);
+        }
+    }
+    mr_buf_done(&json);
+    return ok;
+}
+
 /* ---- the account ---- */
 
 #define ACCOUNT_TEXT_MAX 256 /* of name and value, each; longer ones name no account */
@@ -125,8 +189,57 @@ static uint32_t malformed_code(const struct api_call *call) {
     return api_error_code_of(auth_route_info(call->route)->errors, 400);
 }
 
-static bool take_one(struct api_call *call, mr_str pair, const char *const *names, mr_str *values,
-                     size_t n, mr_buf *unknown) {
+static bool is_among(mr_str value, const char *const *names, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (mr_str_eq(value, mr_str_c(names[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool refuse_names(struct api_call *call, const struct api_param *param) {
+    mr_buf list;
+    mr_buf_init(&list, 256);
+    for (size_t i = 0; i < param->n_names; i++) {
+        mr_ignore(mr_buf_printf(&list, "%s%s", i > 0 ? ", " : "", param->names[i]),
+                  "a shorter message");
+    }
+    api_refuse(call, 400, malformed_code(call), "%s must be one of: %.*s", param->name,
+               MR_FMT(mr_buf_view(&list)));
+    mr_buf_done(&list);
+    return false;
+}
+
+/* False: refused. */
+static bool judge(struct api_call *call, const struct api_param *param, mr_str value) {
+    uint64_t number;
+    mr_wall time;
+    switch (param->kind) {
+    case API_PARAM_TEXT:
+        return true;
+    case API_PARAM_NUMBER:
+        if (mr_is_ok(mr_u64_parse(value, param->min, param->max, &number))) {
+            return true;
+        }
+        api_refuse(call, 400, malformed_code(call), "%s must be a whole number from %llu to %llu",
+                   param->name, (unsigned long long)param->min, (unsigned long long)param->max);
+        return false;
+    case API_PARAM_ENUM:
+        return is_among(value, param->names, param->n_names) || refuse_names(call, param);
+    case API_PARAM_TIME:
+        if (mr_is_ok(mr_time_parse_rfc3339(value, &time))) {
+            return true;
+        }
+        api_refuse(call, 400, malformed_code(call), "%s must be an RFC 3339 date-time",
+                   param->name);
+        return false;
+    }
+    return false;
+}
+
+static bool take_one(struct api_call *call, mr_str pair, const struct api_doc *doc, mr_str *values,
+                     mr_buf *unknown) {
     mr_str raw_name;
     mr_str raw_value;
     split_pair(pair, &raw_name, &raw_value);
@@ -139,16 +252,17 @@ static bool take_one(struct api_call *call, mr_str pair, const char *const *name
     if (mr_str_eq(name, MR_STR("account_id")) && !mr_str_is_absent(call->account_id)) {
         return true; /* the call's account is that one already */
     }
-    for (size_t i = 0; i < n; i++) {
-        if (!mr_str_eq(name, mr_str_c(names[i]))) {
+    for (size_t i = 0; i < doc->n_query; i++) {
+        if (!mr_str_eq(name, mr_str_c(doc->query[i].name))) {
             continue;
         }
         if (!mr_str_is_absent(values[i])) {
-            api_refuse(call, 400, malformed_code(call), "the parameter %s stands twice", names[i]);
+            api_refuse(call, 400, malformed_code(call), "the parameter %s stands twice",
+                       doc->query[i].name);
             return false;
         }
         values[i] = value;
-        return true;
+        return judge(call, &doc->query[i], value);
     }
     size_t before = unknown->len;
     if (mr_is_err(mr_buf_printf(unknown, "%s%.*s", before > 0 ? ", " : "",
@@ -158,20 +272,29 @@ static bool take_one(struct api_call *call, mr_str pair, const char *const *name
     return true;
 }
 
-bool api_query_take(struct api_call *call, const char *const *names, mr_str *values, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        values[i] = MR_STR_NONE;
+static bool has_needed(struct api_call *call, const struct api_doc *doc, const mr_str *values) {
+    for (size_t i = 0; i < doc->n_query; i++) {
+        if (doc->query[i].is_needed && mr_str_is_absent(values[i])) {
+            api_refuse(call, 400, 20002, "missing parameter: %s", doc->query[i].name);
+            return false;
+        }
     }
-    if (call->query.len == 0) {
-        return true;
+    return true;
+}
+
+bool api_query_take(struct api_call *call, mr_str *values) {
+    const struct api_doc *doc = api_doc_of(call->route);
+    MR_ASSERT((doc->n_query > 0) == (values != NULL));
+    for (size_t i = 0; i < doc->n_query; i++) {
+        values[i] = MR_STR_NONE;
     }
     mr_str rest = call->query;
     mr_str pair;
     mr_buf unknown;
     mr_buf_init(&unknown, UNKNOWN_MAX);
     bool ok = true;
-    while (ok && mr_str_split(&rest, '&', &pair)) {
-        ok = pair.len == 0 || take_one(call, pair, names, values, n, &unknown);
+    while (ok && call->query.len > 0 && mr_str_split(&rest, '&', &pair)) {
+        ok = pair.len == 0 || take_one(call, pair, doc, values, &unknown);
     }
     if (ok && unknown.len > 0) {
         ok = false;
@@ -180,17 +303,13 @@ bool api_query_take(struct api_call *call, const char *const *names, mr_str *val
                    MR_FMT(mr_buf_view(&unknown)));
     }
     mr_buf_done(&unknown);
-    return ok;
+    return ok && has_needed(call, doc, values);
 }
 
-bool api_body_take(struct api_call *call, mr_str body, const char *const *names, size_t n,
-                   json_tape *tape) {
-    static const struct body_place place = {.path = "", .wrong = REFUSAL_MALFORMED};
+bool api_body_take(struct api_call *call, mr_str body, json_tape *tape) {
+    const struct api_doc *doc = api_doc_of(call->route);
     struct refusal refusal;
-    mr_err err = body_read(tape, body, &refusal);
-    if (mr_is_ok(err)) {
-        err = body_only(json_root(tape), &place, names, n, &refusal);
-    }
+    mr_err err = shape_read(tape, body, doc->body, doc->use, &refusal);
     if (mr_err_is(err, CONTROL_E_REFUSED)) {
         api_refuse_with(call, &refusal);
     } else if (mr_is_err(err)) {
@@ -231,19 +350,29 @@ bool api_page_take(struct api_call *call, mr_str size, mr_str number, struct con
     return true;
 }
 
-bool api_require_json(struct api_call *call) {
+static mr_str media_of(const struct api_call *call) {
     mr_str type = call->content_type;
-    if (mr_str_is_absent(type)) {
-        return true;
-    }
     size_t at = mr_str_find_byte(type, ';', 0);
-    mr_str media = mr_str_trim(at == SIZE_MAX ? type : mr_str_slice(type, 0, at));
-    if (mr_str_eq_nocase(media, MR_STR("application/json")) ||
-        mr_str_eq_nocase(media, MR_STR("application/merge-patch+json"))) {
+    return mr_str_trim(at == SIZE_MAX ? type : mr_str_slice(type, 0, at));
+}
+
+bool api_is_form(const struct api_call *call) {
+    return (api_doc_of(call->route)->media & API_MEDIA_FORM) != 0 &&
+           mr_str_eq_nocase(media_of(call), MR_STR("application/x-www-form-urlencoded"));
+}
+
+bool api_require_json(struct api_call *call) {
+    uint8_t known = api_doc_of(call->route)->media;
+    mr_str media = media_of(call);
+    if (mr_str_is_absent(call->content_type) ||
+        mr_str_eq_nocase(media, MR_STR("application/json")) || api_is_form(call) ||
+        ((known & API_MEDIA_MERGE) != 0 &&
+         mr_str_eq_nocase(media, MR_STR("application/merge-patch+json")))) {
         return true;
     }
     const struct auth_route_info *info = auth_route_info(call->route);
-    api_refuse(call, 415, api_error_code_of(info->errors, 415),
-               "the content type must be application/json");
+    api_refuse(call, 415, api_error_code_of(info->errors, 415), "the content type must be %s%s",
+               "application/json",
+               (known & API_MEDIA_FORM) != 0 ? " or application/x-www-form-urlencoded" : "");
     return false;
 }

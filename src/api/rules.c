@@ -47,10 +47,22 @@ static mr_err list(struct control *control, struct api_call *call) {
     return json_out_finish(&o);
 }
 
+static const struct api_param list_params[] = {
+    {"status", API_PARAM_ENUM, .names = rule_status_names, .n_names = 2,
+     .what = "Only those in this state"},
+    {"destination_id", API_PARAM_TEXT, .what = "Only those that lead there"},
+    API_PARAM_PAGE_SIZE,
+    API_PARAM_PAGE_NUMBER,
+};
+const struct api_doc api_doc_RULES_LIST = {.summary = "List streaming rules",
+                                           API_QUERY(list_params),
+                                           .flags = API_DOC_LIST,
+                                           .status = 200,
+                                           .answer = &rule_answer};
+
 void api_rules_list(struct api_call *call) {
-    static const char *const names[] = {"status", "destination_id", "page_size", "page_number"};
     mr_str values[4];
-    if (!api_query_take(call, names, values, 4)) {
+    if (!api_query_take(call, values)) {
         return;
     }
     struct rules_ask *ask = mr_arena_calloc(&call->arena, 1, sizeof *ask);
@@ -78,8 +90,15 @@ static mr_err create(struct control *control, struct api_call *call) {
     return answer_rule(call, &view);
 }
 
+const struct api_doc api_doc_RULES_CREATE = {.summary = "Create a streaming rule",
+                                             .media = API_MEDIA_JSON,
+                                             .body = &rule_shape,
+                                             .flags = API_DOC_ETAG | API_DOC_LOCATION,
+                                             .status = 201,
+                                             .answer = &rule_answer};
+
 void api_rules_create(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0)) {
+    if (api_require_json(call) && api_query_take(call, NULL)) {
         api_submit(call, create, NULL);
     }
 }
@@ -91,8 +110,13 @@ static mr_err get(struct control *control, struct api_call *call) {
     return answer_rule(call, &view);
 }
 
+const struct api_doc api_doc_RULE_GET = {.summary = "Read a streaming rule",
+                                         .flags = API_DOC_ETAG,
+                                         .status = 200,
+                                         .answer = &rule_answer};
+
 void api_rule_get(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0)) {
+    if (api_query_take(call, NULL)) {
         api_submit(call, get, NULL);
     }
 }
@@ -105,8 +129,17 @@ static mr_err patch(struct control *control, struct api_call *call) {
     return answer_rule(call, &view);
 }
 
+const struct api_doc api_doc_RULE_PATCH = {.summary = "Change a streaming rule",
+                                           .what = "A filter is replaced as a whole.",
+                                           .media = API_MEDIA_JSON | API_MEDIA_MERGE,
+                                           .body = &rule_shape,
+                                           .use = SHAPE_CHANGE,
+                                           .flags = API_DOC_ETAG,
+                                           .status = 200,
+                                           .answer = &rule_answer};
+
 void api_rule_patch(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0)) {
+    if (api_require_json(call) && api_query_take(call, NULL)) {
         api_submit(call, patch, NULL);
     }
 }
@@ -118,8 +151,10 @@ static mr_err delete_rule(struct control *control, struct api_call *call) {
     return MR_OK;
 }
 
+const struct api_doc api_doc_RULE_DELETE = {.summary = "Delete a streaming rule", .status = 204};
+
 void api_rule_delete(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0)) {
+    if (api_query_take(call, NULL)) {
         api_submit(call, delete_rule, NULL);
     }
 }

@@ -22,28 +22,26 @@ void api_text_wipe(mr_str *value) {
     *value = MR_STR_NONE;
 }
 
-bool api_texts_take(struct api_call *call, const struct shape *shape, const char *const *names,
-                    mr_str *values, size_t n) {
+bool api_texts_take(struct api_call *call, mr_str *values) {
+    const struct shape *shape = api_doc_of(call->route)->body;
     json_tape tape;
-    struct refusal refusal;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < shape->n; i++) {
         values[i] = MR_STR_NONE;
     }
-    if (!api_require_json(call) || !api_query_take(call, NULL, NULL, 0)) {
+    if (!api_require_json(call) || !api_query_take(call, NULL)) {
         return false;
     }
-    mr_err err = shape_read(&tape, call->body, shape, SHAPE_CREATE, &refusal);
-    for (size_t i = 0; i < n && mr_is_ok(err); i++) {
-        err = shape_text(json_root(&tape), names[i], &call->arena, &values[i]);
+    bool is_judged = api_body_take(call, call->body, &tape);
+    mr_err err = MR_OK;
+    for (size_t i = 0; i < shape->n && is_judged && mr_is_ok(err); i++) {
+        err = shape_text(json_root(&tape), shape->members[i].name, &call->arena, &values[i]);
     }
     json_tape_done(&tape);
     api_text_wipe(&call->body);
-    if (mr_err_is(err, CONTROL_E_REFUSED)) {
-        api_refuse_with(call, &refusal);
-    } else if (mr_is_err(err)) {
+    if (mr_is_err(err)) {
         api_refuse_memory(call);
     }
-    return mr_is_ok(err);
+    return is_judged && mr_is_ok(err);
 }
 
 /* ---- passwords ---- */
@@ -74,6 +72,32 @@ void api_password_compute(struct api_call *call, struct api_password *password,
 }
 
 /* ---- answers ---- */
+
+static const struct shape_member account_members[] = {
+    {"id", .kind = SHAPE_TEXT},
+    {"friendly_name", .kind = SHAPE_TEXT},
+};
+static const struct shape account_answer_short = {
+    "SessionAccount", account_members, sizeof account_members / sizeof account_members[0]};
+static const struct shape_member session_members[] = {
+    {"id", .kind = SHAPE_TEXT},
+    {"csrf_token", SHAPE_TEXT, SHAPE_SECRET,
+     .what = "For the field X-CSRF-Token of calls that change something"},
+    {"date_expires", .kind = SHAPE_TIME},
+    {"second_factor_needed", SHAPE_BOOL, 0, .what = "The account asks for one, and there is none"},
+    {"user", SHAPE_INNER, .inner = &user_answer},
+    {"account", SHAPE_INNER, .inner = &account_answer_short},
+    {"scopes", SHAPE_INNER, .inner = &scopes_answer, .what = "What the user may do"},
+};
+static const struct shape session_answer = {"Session", session_members,
+                                            sizeof session_members / sizeof session_members[0]};
+static const struct shape_member ticket_members[] = {
+    {"second_factor", SHAPE_BOOL, 0, .what = "true: the code is asked for"},
+    {"ticket", SHAPE_TEXT, .flags = SHAPE_SECRET},
+    {"expires_in", SHAPE_NUMBER, 0, .what = "Seconds"},
+};
+static const struct shape ticket_answer = {"SessionTicket", ticket_members,
+                                           sizeof ticket_members / sizeof ticket_members[0]};
 
 static mr_err write_members(struct api_call *call, const struct user_view *view,
                             const struct model_session *session, const char *csrf, mr_buf *parts,
@@ -272,11 +296,23 @@ static void begun(struct api_call *call) {
     api_password_compute(call, &ask->password, verified);
 }
 
+const struct api_doc api_doc_SESSION_CREATE = {
+    .summary = "Sign in",
+    .what = "Over HTTPS or on this machine. Where the user has a second factor the answer is a "
+            "ticket for POST /v1/session/second-factor.",
+    .media = API_MEDIA_JSON,
+    .body = &signin_shape,
+    .flags = API_DOC_COOKIE,
+    .status = 201,
+    .answer = &session_answer,
+    .other_status = 200,
+    .other_answer = &ticket_answer,
+    API_REFUSALS(401, 403, 429)};
+
 void api_session_create(struct api_call *call) {
-    static const char *const names[] = {"email", "password", "account_id"};
     mr_str values[3];
     struct signin_ask *ask = NULL;
-    if (!api_may_sign_in(call) || !api_texts_take(call, &signin_shape, names, values, 3)) {
+    if (!api_may_sign_in(call) || !api_texts_take(call, values)) {
         return;
     }
     ask = ask_new(call);
@@ -302,10 +338,17 @@ static mr_err second_work(struct control *control, struct api_call *call) {
     return find_signed_in(control, call, ask);
 }
 
+const struct api_doc api_doc_SESSION_SECOND = {.summary = "Sign in with the second factor",
+                                               .media = API_MEDIA_JSON,
+                                               .body = &second_factor_shape,
+                                               .flags = API_DOC_COOKIE,
+                                               .status = 201,
+                                               .answer = &session_answer,
+                                               API_REFUSALS(401, 403, 429)};
+
 void api_session_second(struct api_call *call) {
-    static const char *const names[] = {"ticket", "code"};
     mr_str values[2];
-    if (!api_may_sign_in(call) || !api_texts_take(call, &second_factor_shape, names, values, 2)) {
+    if (!api_may_sign_in(call) || !api_texts_take(call, values)) {
         return;
     }
     struct signin_ask *ask = ask_new(call);
@@ -351,9 +394,12 @@ static void got(struct api_call *call) {
     }
 }
 
+const struct api_doc api_doc_SESSION_GET = {
+    .summary = "Read the present session", .status = 200, .answer = &session_answer};
+
 void api_session_get(struct api_call *call) {
     mr_str cookie = MR_STR_NONE;
-    if (!api_query_take(call, NULL, NULL, 0)) {
+    if (!api_query_take(call, NULL)) {
         return;
     }
     struct session_ask *ask = session_ask_new(call);
@@ -379,8 +425,11 @@ static void ended(struct api_call *call) {
                                           "SameSite=Strict");
 }
 
+const struct api_doc api_doc_SESSION_DELETE = {
+    .summary = "Sign out", .flags = API_DOC_UNVERSIONED | API_DOC_COOKIE, .status = 204};
+
 void api_session_delete(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0)) {
+    if (api_query_take(call, NULL)) {
         api_submit(call, end_work, ended);
     }
 }
@@ -398,11 +447,17 @@ static mr_err list_work(struct control *control, struct api_call *call) {
                                    &call->out);
 }
 
+static const struct api_param list_params[] = {API_PARAM_PAGE_SIZE, API_PARAM_PAGE_NUMBER};
+const struct api_doc api_doc_SESSIONS_LIST = {.summary = "List your sessions",
+                                              API_QUERY(list_params),
+                                              .flags = API_DOC_LIST,
+                                              .status = 200,
+                                              .answer = &own_session_answer};
+
 void api_sessions_list(struct api_call *call) {
-    static const char *const names[] = {"page_size", "page_number"};
     mr_str values[2];
     struct session_ask *ask = session_ask_new(call);
-    if (ask != NULL && api_query_take(call, names, values, 2) &&
+    if (ask != NULL && api_query_take(call, values) &&
         api_page_take(call, values[0], values[1], &ask->page)) {
         api_submit(call, list_work, NULL);
     }
@@ -413,8 +468,11 @@ static mr_err revoke_work(struct control *control, struct api_call *call) {
     return sessions_end(control, call->user, call->params[0], &call->job.refusal);
 }
 
+const struct api_doc api_doc_SESSIONS_DELETE = {
+    .summary = "End one of your sessions", .flags = API_DOC_UNVERSIONED, .status = 204};
+
 void api_sessions_delete(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0)) {
+    if (api_query_take(call, NULL)) {
         api_submit(call, revoke_work, NULL);
     }
 }

@@ -18,10 +18,9 @@ bool api_may_sign_in(struct api_call *call);
  * its value. MR_E_NOMEM; MR_E_NOT_FOUND where session or user are gone. */
 mr_err api_session_write(struct api_call *call, const struct user_view *view, mr_str session_id,
                          mr_str cookie, mr_buf *out);
-/* Reads the call's JSON body by a shape of texts: names[i] to values[i], in arena, absent where not
- * sent; wipes the body, and values are the handler's to wipe. False: refused. */
-bool api_texts_take(struct api_call *call, const struct shape *shape, const char *const *names,
-                    mr_str *values, size_t n);
+/* Reads the call's JSON body, whose shape holds texts alone: in the order of its members, in arena,
+ * absent where not sent; wipes the body, and values are the handler's to wipe. False: refused. */
+bool api_texts_take(struct api_call *call, mr_str *values);
 /* Overwrites a value of api_texts_take. */
 void api_text_wipe(mr_str *value);
 

@@ -22,10 +22,17 @@ static mr_err list(struct control *control, struct api_call *call) {
     return signing_key_list_write_json(rows, n, page, api_list_url(call), &call->out);
 }
 
+static const struct api_param list_params[] = {API_PARAM_PAGE_SIZE, API_PARAM_PAGE_NUMBER};
+const struct api_doc api_doc_SIGNING_KEYS_LIST = {.summary = "List the keys that sign tokens",
+                                                  .what = "For the root account alone.",
+                                                  API_QUERY(list_params),
+                                                  .flags = API_DOC_LIST,
+                                                  .status = 200,
+                                                  .answer = &signing_key_answer};
+
 void api_signing_keys_list(struct api_call *call) {
-    static const char *const names[] = {"page_size", "page_number"};
     mr_str values[2];
-    if (!api_query_take(call, names, values, 2) || !is_of_root(call)) {
+    if (!api_query_take(call, values) || !is_of_root(call)) {
         return;
     }
     struct control_page *page = mr_arena_calloc(&call->arena, 1, sizeof *page);
@@ -47,14 +54,29 @@ static mr_err rotate(struct control *control, struct api_call *call) {
     return signing_key_write_json(&view, &call->out);
 }
 
+const struct api_doc api_doc_SIGNING_KEYS_ROTATE = {.summary = "Make a new key that signs tokens",
+                                                    .what = "For the root account alone.",
+                                                    .media = API_MEDIA_JSON,
+                                                    .body = &signing_key_rotation_shape,
+                                                    .flags = API_DOC_BODY_OPTIONAL,
+                                                    .status = 201,
+                                                    .answer = &signing_key_answer};
+
 void api_signing_keys_rotate(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0) && is_of_root(call)) {
+    if (api_require_json(call) && api_query_take(call, NULL) && is_of_root(call)) {
         api_submit(call, rotate, NULL);
     }
 }
 
+const struct api_doc api_doc_JWKS = {
+    .summary = "Read the keys that verify tokens",
+    .status = 200,
+    .answer_schema = "{\"type\":\"object\",\"properties\":{\"keys\":{\"type\":\"array\",\"items\":"
+                     "{\"type\":\"object\"}}},\"required\":[\"keys\"],"
+                     "\"additionalProperties\":false}"};
+
 void api_jwks(struct api_call *call) {
-    if (!api_query_take(call, NULL, NULL, 0)) {
+    if (!api_query_take(call, NULL)) {
         return;
     }
     int64_t now_s = loop_wall(call->api->loop).ns / MR_NS_PER_S;

@@ -97,24 +97,48 @@ static bool is_form(mr_str type) {
     return mr_str_eq_nocase(media, MR_STR("application/x-www-form-urlencoded"));
 }
 
+static const char *const grant_names[] = {"client_credentials"};
+static const struct shape_member form_members[] = {
+    {"grant_type", SHAPE_ENUM, SHAPE_NEEDED, .names = grant_names, .n_names = 1},
+    {"client_id", SHAPE_TEXT, SHAPE_NEEDED, .max = 1024},
+    {"client_secret", SHAPE_TEXT, SHAPE_NEEDED | SHAPE_SECRET, .max = 1024},
+};
+static const struct shape form_shape = {"TokenForm", form_members,
+                                        sizeof form_members / sizeof form_members[0]};
+static const struct shape_member token_members[] = {
+    {"access_token", SHAPE_TEXT, .flags = SHAPE_SECRET},
+    {"expires_in", SHAPE_NUMBER, 0, .what = "Seconds"},
+    {"token_type", SHAPE_TEXT, 0, .what = "Bearer"},
+    {"scope", .kind = SHAPE_TEXT},
+};
+static const struct shape token_answer = {"Token", token_members,
+                                          sizeof token_members / sizeof token_members[0]};
+const struct api_doc api_doc_TOKEN = {.summary = "Get an access token",
+                                      .what = "Unknown members are ignored (RFC 6749, 3.2).",
+                                      .media = API_MEDIA_FORM,
+                                      .body = &form_shape,
+                                      .flags = API_DOC_ANY_QUERY | API_DOC_OPEN_BODY,
+                                      .status = 200,
+                                      .answer = &token_answer,
+                                      API_REFUSALS(401, 429)};
+
 void api_token(struct api_call *call) {
     if (!is_form(call->content_type)) {
         refuse_token(call, 400, "invalid_request",
                      "the content type must be application/x-www-form-urlencoded", 0);
         return;
     }
-    static const char *const names[] = {"grant_type", "client_id", "client_secret"};
     mr_str values[3];
     for (size_t i = 0; i < 3; i++) {
         size_t count;
-        values[i] = api_form_find(&call->arena, call->body, mr_str_c(names[i]), &count);
+        values[i] = api_form_find(&call->arena, call->body, mr_str_c(form_members[i].name), &count);
         if (count != 1 || mr_str_is_absent(values[i])) {
             refuse_token(call, 400, "invalid_request",
                          "grant_type, client_id and client_secret must each stand once", 0);
             return;
         }
     }
-    if (!mr_str_eq(values[0], MR_STR("client_credentials"))) {
+    if (!mr_str_eq(values[0], mr_str_c(grant_names[0]))) {
         refuse_token(call, 400, "unsupported_grant_type", "grant_type must be client_credentials",
                      0);
         return;
@@ -136,3 +160,6 @@ void api_token(struct api_call *call) {
     api_call_hold(call);
     control_submit(call->api->control, &call->job);
 }
+
+const struct api_doc api_doc_TOKEN_OPTIONS = {
+    .summary = "Ask what the token endpoint takes", .flags = API_DOC_ANY_QUERY, .status = 200};

@@ -23,8 +23,14 @@ static mr_err list(struct control *control, struct api_call *call) {
     return user_list_write_json(rows, n, page, count, api_list_url(call), &call->out);
 }
 
+static const struct api_param list_params[] = {API_PARAM_PAGE_SIZE, API_PARAM_PAGE_NUMBER};
+const struct api_doc api_doc_USERS_LIST = {.summary = "List users",
+                                           API_QUERY(list_params),
+                                           .flags = API_DOC_LIST,
+                                           .status = 200,
+                                           .answer = &user_answer};
+
 void api_users_list(struct api_call *call) {
-    static const char *const names[] = {"page_size", "page_number"};
     mr_str values[2];
     struct control_page *page = mr_arena_calloc(&call->arena, 1, sizeof *page);
     if (page == NULL) {
@@ -32,7 +38,7 @@ void api_users_list(struct api_call *call) {
         return;
     }
     call->ask = page;
-    if (api_query_take(call, names, values, 2) && api_page_take(call, values[0], values[1], page)) {
+    if (api_query_take(call, values) && api_page_take(call, values[0], values[1], page)) {
         api_submit(call, list, NULL);
     }
 }
@@ -44,8 +50,11 @@ static mr_err get(struct control *control, struct api_call *call) {
     return answer_user(call, &view);
 }
 
+const struct api_doc api_doc_USER_GET = {
+    .summary = "Read a user", .flags = API_DOC_ETAG, .status = 200, .answer = &user_answer};
+
 void api_user_get(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0)) {
+    if (api_query_take(call, NULL)) {
         api_submit(call, get, NULL);
     }
 }
@@ -59,8 +68,19 @@ static mr_err patch(struct control *control, struct api_call *call) {
     return answer_user(call, &view);
 }
 
+const struct api_doc api_doc_USER_PATCH = {
+    .summary = "Change a user",
+    .what = "Nobody changes their own role or status, and nobody the Owner's.",
+    .media = API_MEDIA_JSON | API_MEDIA_MERGE,
+    .body = &user_change_shape,
+    .use = SHAPE_CHANGE,
+    .flags = API_DOC_ETAG,
+    .status = 200,
+    .answer = &user_answer,
+    API_REFUSALS(409)};
+
 void api_user_patch(struct api_call *call) {
-    if (api_require_json(call) && api_query_take(call, NULL, NULL, 0)) {
+    if (api_require_json(call) && api_query_take(call, NULL)) {
         api_submit(call, patch, NULL);
     }
 }
@@ -72,8 +92,13 @@ static mr_err delete_work(struct control *control, struct api_call *call) {
                         control_etag_parse(call->if_match), &call->job.refusal);
 }
 
+const struct api_doc api_doc_USER_DELETE = {.summary = "Remove a user",
+                                            .what = "The user's sessions end at once.",
+                                            .status = 204,
+                                            API_REFUSALS(409)};
+
 void api_user_delete(struct api_call *call) {
-    if (api_query_take(call, NULL, NULL, 0)) {
+    if (api_query_take(call, NULL)) {
         api_submit(call, delete_work, NULL);
     }
 }
@@ -94,8 +119,17 @@ static mr_err transfer(struct control *control, struct api_call *call) {
     return user_write_json(&view, &call->out);
 }
 
+const struct api_doc api_doc_OWNERSHIP_TRANSFER = {.summary = "Hand the account over",
+                                                   .what =
+                                                       "For the Owner alone, who becomes an admin.",
+                                                   .media = API_MEDIA_JSON,
+                                                   .body = &ownership_shape,
+                                                   .status = 200,
+                                                   .answer = &user_answer,
+                                                   API_REFUSALS(409)};
+
 void api_ownership_transfer(struct api_call *call) {
-    if (!api_require_json(call) || !api_query_take(call, NULL, NULL, 0)) {
+    if (!api_require_json(call) || !api_query_take(call, NULL)) {
         return;
     }
     const struct model_account *account =
@@ -105,19 +139,16 @@ void api_ownership_transfer(struct api_call *call) {
         return;
     }
     json_tape tape;
-    struct refusal refusal;
     struct transfer_ask *ask = mr_arena_calloc(&call->arena, 1, sizeof *ask);
-    mr_err err = shape_read(&tape, call->body, &ownership_shape, SHAPE_CREATE, &refusal);
-    if (mr_is_ok(err)) {
-        err = ask == NULL ? MR_ERR(MR_E_NOMEM)
-                          : shape_text(json_root(&tape), "user_id", &call->arena, &ask->user_id);
+    bool is_judged = api_body_take(call, call->body, &tape);
+    mr_err err = ask == NULL ? MR_ERR(MR_E_NOMEM) : MR_OK;
+    if (is_judged && mr_is_ok(err)) {
+        err = shape_text(json_root(&tape), "user_id", &call->arena, &ask->user_id);
     }
     json_tape_done(&tape);
-    if (mr_err_is(err, CONTROL_E_REFUSED)) {
-        api_refuse_with(call, &refusal);
-    } else if (mr_is_err(err)) {
+    if (is_judged && mr_is_err(err)) {
         api_refuse_memory(call);
-    } else {
+    } else if (is_judged) {
         ask->account = account->object.number;
         call->ask = ask;
         api_submit(call, transfer, NULL);

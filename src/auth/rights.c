@@ -271,15 +271,28 @@ static mr_str family_of(mr_str path) {
                               : mr_str_slice(path, 0, mr_str_find_byte(path, '/', second + 1));
 }
 
+/* Is the path one of the table as it stands? Then only its rows count: /v1/streaming-rules/preview
+ * is no rule named preview. */
+static bool is_of_table(mr_str path) {
+    for (size_t i = 0; i < AUTH_ROUTE_COUNT; i++) {
+        if (mr_str_eq(routes[i].path, path)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct auth_route_match auth_route_find(mr_str method, mr_str path) {
     struct auth_route_match match = {.found = false};
+    bool is_literal = is_of_table(path);
     if (mr_str_eq(method, MR_STR("HEAD"))) {
         method = MR_STR("GET");
     }
     for (size_t i = 0; i < AUTH_ROUTE_COUNT; i++) {
         mr_str params[AUTH_ROUTE_PARAMS_MAX] = {MR_STR_NONE, MR_STR_NONE};
         size_t n = 0;
-        if (!path_matches(routes[i].path, path, params, &n)) {
+        if ((is_literal && !mr_str_eq(routes[i].path, path)) ||
+            !path_matches(routes[i].path, path, params, &n)) {
             continue;
         }
         match.path_known = true;
@@ -306,10 +319,12 @@ struct auth_route_match auth_route_find(mr_str method, mr_str path) {
 
 mr_err auth_route_methods(mr_str path, mr_buf *out) {
     bool is_first = true;
+    bool is_literal = is_of_table(path);
     for (size_t i = 0; i < AUTH_ROUTE_COUNT; i++) {
         mr_str params[AUTH_ROUTE_PARAMS_MAX];
         size_t n = 0;
-        if (!path_matches(routes[i].path, path, params, &n)) {
+        if ((is_literal && !mr_str_eq(routes[i].path, path)) ||
+            !path_matches(routes[i].path, path, params, &n)) {
             continue;
         }
         if (!is_first) {

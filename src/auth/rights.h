@@ -169,6 +169,8 @@ enum auth_errors {
     X(LINK_PAGE_USE, "POST", "/links/{token}", NONE, NO_ACCESS, PLAIN)                             \
     X(PING, "GET", "/v1/ping", NONE, NO_ACCESS, CLIENTS)                                           \
     X(SCHEMA_GET, "GET", "/schemas/{name}/{version}", NONE, NO_ACCESS, PLAIN)                      \
+    X(OPENAPI, "GET", "/openapi.json", NONE, NO_ACCESS, PLAIN)                                     \
+    X(ERROR_INDEX, "GET", "/errors", NONE, NO_ACCESS, PLAIN)                                       \
     X(ERROR_PAGE, "GET", "/errors/{code}", NONE, NO_ACCESS, PLAIN)                                 \
     X(HEALTHZ, "GET", "/healthz", NONE, NO_ACCESS, PLAIN)                                          \
     X(READYZ, "GET", "/readyz", NONE, NO_ACCESS, PLAIN)                                            \

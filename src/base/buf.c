@@ -139,8 +139,9 @@ mr_err mr_buf_vprintf(mr_buf *buf, const char *format, va_list args) {
     if (mr_is_ok(err)) {
         err = mr_buf_append(buf, at, (size_t)n);
     }
-    if (buf->is_private && at != NULL) {
-        mr_wipe(at, (size_t)n);
+    if (buf->is_private) {
+        mr_wipe(small, sizeof small);
+        mr_wipe(at, at == NULL ? 0 : (size_t)n);
     }
     if (at != small) {
         mr_free(at);

@@ -47,15 +47,33 @@ void mr_wipe(void *at, size_t n) {
     }
 }
 
-#define WIPED_BYTES_MAX 16384u
+#define SMALL_BYTES_MAX 16384u
 
 void *mr_wiping_alloc(size_t size) {
     return malloc(size);
 }
 
+void *mr_wiping_calloc(size_t n, size_t size) {
+    return calloc(n, size);
+}
+
+char *mr_wiping_strdup(const char *text) {
+    size_t size = strlen(text) + 1;
+    char *copy = malloc(size);
+    if (copy != NULL) {
+        memcpy(copy, text, size);
+    }
+    return copy;
+}
+
 void mr_wiping_free(void *ptr) {
+    mr_wipe(ptr, malloc_usable_size(ptr));
+    free(ptr);
+}
+
+void mr_wiping_free_small(void *ptr) {
     size_t size = malloc_usable_size(ptr);
-    if (size < WIPED_BYTES_MAX) {
+    if (size < SMALL_BYTES_MAX) {
         mr_wipe(ptr, size);
     }
     free(ptr);

@@ -18,11 +18,15 @@ void *mr_alloc_aligned(size_t alignment, size_t size);
 void mr_free(void *ptr);
 /* Overwrites n bytes with zeroes; the compiler does not take it away. */
 void mr_wipe(void *at, size_t n);
-/* malloc, realloc and free for libraries that may hold secrets: what is given back is overwritten,
- * unless its block is as large as a TLS record (16 KiB): of those the library cleans itself. */
+/* malloc, realloc and free for libraries that may hold secrets: what is given back is overwritten.
+ */
 void *mr_wiping_alloc(size_t size);
 void *mr_wiping_realloc(void *ptr, size_t size);
+void *mr_wiping_calloc(size_t n, size_t size);
+char *mr_wiping_strdup(const char *text);
 void mr_wiping_free(void *ptr);
+/* The same for OpenSSL: not the memory of TLS records (16 KiB and more), which it cleans itself. */
+void mr_wiping_free_small(void *ptr);
 /* A copy of len bytes plus a NUL. */
 char *mr_strdup_n(const char *ptr, size_t len);
 

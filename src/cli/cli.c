@@ -63,7 +63,8 @@ static int help(int argc, char **argv) {
 }
 
 bool cli_is_local(const char *command, mr_str action) {
-    static const char *const local[][2] = {{"schema", "check"}, {"secrets", "import"}};
+    static const char *const local[][2] = {
+        {"schema", "check"}, {"secrets", "import"}, {"users", "set-password"}};
     for (size_t i = 0; i < sizeof local / sizeof local[0]; i++) {
         if (strcmp(command, local[i][0]) == 0 && mr_str_eq(action, mr_str_c(local[i][1]))) {
             return true;

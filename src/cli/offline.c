@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/manual.h"
 
+#include "api/docs.h"
 #include "api/errors.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -274,18 +275,6 @@ static const char *const access_names[] = {[AUTH_NO_ACCESS] = "",
                                            [AUTH_WRITE] = "Write",
                                            [AUTH_MODIFY] = "Modify",
                                            [AUTH_DELETE] = "Delete"};
-
-static mr_err api_reference(mr_buf *out) {
-    MR_TRY(mr_buf_printf(out, "| method | path | scope | access |\n|---|---|---|---|\n"));
-    for (int i = 0; i < AUTH_ROUTE_COUNT; i++) {
-        const struct auth_route_info *info = auth_route_info((enum auth_route)i);
-        mr_str scope =
-            info->resource == AUTH_RES_NONE ? MR_STR("none") : auth_resource_name(info->resource);
-        MR_TRY(mr_buf_printf(out, "| %.*s | `%.*s` | %.*s | %s |\n", MR_FMT(info->method),
-                             MR_FMT(info->path), MR_FMT(scope), access_names[info->access]));
-    }
-    return MR_OK;
-}
 
 static void write_route(json_out *out, const struct auth_route_info *info) {
     static const char *const errors[] = {[AUTH_ERRORS_PLAIN] = "plain",

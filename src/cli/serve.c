@@ -87,13 +87,16 @@ static bool load_config(int argc, char **argv, const struct serve_args *args, st
             return false;
         }
         mr_err err = config_load_yaml(config, args->config, text, error);
+        mr_wipe((void *)(uintptr_t)text.ptr, text.len);
         mr_free((void *)(uintptr_t)text.ptr);
         if (mr_is_err(err)) {
             return false;
         }
     }
-    return mr_is_ok(config_load_env(config, os_environment(), error)) &&
-           take_flags(argc, argv, config, error) && mr_is_ok(config_check(config, error));
+    mr_err err = config_load_env(config, os_environment(), error);
+    config_forget_env(os_environment());
+    return mr_is_ok(err) && take_flags(argc, argv, config, error) &&
+           mr_is_ok(config_check(config, error));
 }
 
 static void on_ready(void *ctx, const char *url, const char *metrics_url) {

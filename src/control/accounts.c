@@ -103,6 +103,43 @@ mr_err accounts_find_within(struct control *control, uint32_t home, mr_str id, u
 
 /* ---- JSON ---- */
 
+static const struct shape_member platform_answer_members[] = {
+    {"id", .kind = SHAPE_TEXT},
+    {"legacy_account_id", .kind = SHAPE_TEXT},
+    {"platform", .kind = SHAPE_TEXT},
+};
+static const struct shape platform_answer = {"PlatformMapping", platform_answer_members,
+                                             sizeof platform_answer_members /
+                                                 sizeof platform_answer_members[0]};
+static const struct shape_member account_answer_members[] = {
+    {"id", .kind = SHAPE_TEXT},
+    {"parent_id", SHAPE_TEXT, SHAPE_OPTIONAL, .what = "The root has none"},
+    {"date_created", .kind = SHAPE_TIME},
+    {"friendly_name", .kind = SHAPE_TEXT},
+    {"status", .kind = SHAPE_TEXT},
+    {"description", SHAPE_LINES, .flags = SHAPE_NULLABLE},
+    {"owner_email", SHAPE_TEXT, .flags = SHAPE_NULLABLE},
+    {"settings", SHAPE_INNER, .inner = &account_settings_shape},
+    {"platforms", SHAPE_INNERS, .inner = &platform_answer},
+    {"owner_invite_url", SHAPE_TEXT, SHAPE_OPTIONAL | SHAPE_SECRET,
+     .what = "Of a creation, where it was not mailed"},
+};
+const struct shape account_answer = {"Account", account_answer_members,
+                                     sizeof account_answer_members /
+                                         sizeof account_answer_members[0]};
+static const struct shape_member account_list_answer_members[] = {
+    {"accounts", SHAPE_INNERS, .inner = &account_answer},
+};
+const struct shape account_list_answer = {"AccountList", account_list_answer_members,
+                                          sizeof account_list_answer_members /
+                                              sizeof account_list_answer_members[0]};
+static const struct shape_member platform_list_answer_members[] = {
+    {"platforms", SHAPE_INNERS, .inner = &platform_answer},
+};
+const struct shape platform_list_answer = {"PlatformMappingList", platform_list_answer_members,
+                                           sizeof platform_list_answer_members /
+                                               sizeof platform_list_answer_members[0]};
+
 static void write_text(json_out *out, const char *name, mr_str text) {
     json_out_member_str(out, name, text.len == 0 ? MR_STR_NONE : text);
 }

@@ -32,8 +32,11 @@ struct account_view {
     uint32_t version;
 };
 
-/* Bodies of a creation and of a change. */
+/* Bodies of a creation and of a change; answers. */
 extern const struct shape account_shape;
+extern const struct shape account_answer;
+extern const struct shape account_list_answer;
+extern const struct shape platform_list_answer;
 
 /* Texts in arena. 20404. */
 mr_err accounts_get(struct control *control, uint32_t account, mr_arena *arena,

@@ -37,9 +37,4 @@ mr_err body_enum(json_value object, const struct body_place *place, const char *
 /* An object of at most max bytes, minified into arena. */
 mr_err body_object(json_value object, const struct body_place *place, const char *name, size_t max,
                    mr_arena *arena, mr_str *out, struct refusal *ret_refusal);
-/* Appends the document `present` with the merge patch `body` (RFC 7396) applied, whose members must
- * be among names (20001; 20400 where it is no JSON object). */
-mr_err body_merge(mr_str present, mr_str body, const struct body_place *place,
-                  const char *const *names, size_t n, mr_buf *out, struct refusal *ret_refusal);
-
 #endif

@@ -47,6 +47,13 @@ struct client_spec {
 extern const struct shape client_shape;
 /* {"revoke_tokens"} */
 extern const struct shape client_rotation_shape;
+/* Answers. */
+extern const struct shape client_answer;
+extern const struct shape client_list_answer;
+extern const struct shape client_created_answer;
+extern const struct shape client_secret_answer;
+/* What a caller may do, as auth_scopes_write writes it. */
+extern const struct shape scopes_answer;
 
 /* *ret_secret is the plain secret ([A-Za-z0-9_-]{43}), in arena, shown this once: the caller wipes
  * the arena's copy with crypto_wipe. Refused: a name that is empty or over 255 bytes, another

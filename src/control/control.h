@@ -112,6 +112,9 @@ struct control_page {
 mr_err control_page_parse(mr_str size, mr_str number, struct control_page *ret_page,
                           struct refusal *ret_refusal);
 struct json_out;
+/* What control_page_write writes. */
+struct shape;
+extern const struct shape control_page_answer;
 /* Writes the members count, page_size, page_number, previous_page_url, next_page_url into the open
  * object. url is absolute, with the other parameters of the query ("https://x/v1/secrets" or
  * "…?status=active"); no neighbour: "". url's length ≤ 4,000. */

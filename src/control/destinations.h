@@ -4,6 +4,7 @@
 #define MR_CONTROL_DESTINATIONS_H
 
 #include "control/control.h"
+#include "control/shape.h"
 
 /* A destination as the API shows it. Texts in the caller's arena. */
 struct destination_view {
@@ -40,10 +41,17 @@ struct destination_counters {
 #define DESTINATION_DESCRIPTION_MAX 4096
 #define METADATA_BYTES_MAX          16384
 
-/* body: {"name","kind","settings":{"url",…} or {"stream_arn","role_arn",…},"description"?,
- * "status"?,"metadata"?}. Refusals: 20400
- * (not JSON, bad values), 20001 (unknown members, named), 20002 (missing ones, named), 31010, 20409
- * (an external id of another account). */
+/* Of bodies; of answers. */
+extern const struct shape destination_shape;
+extern const struct shape destination_answer;
+extern const struct shape destination_counters_answer;
+#define DESTINATION_KINDS    2
+#define DESTINATION_STATUSES 3
+extern const char *const destination_kind_names[DESTINATION_KINDS];
+extern const char *const destination_status_names[DESTINATION_STATUSES];
+
+/* body: of destination_shape. Refusals: 20400 (not JSON, bad values), 20001 (unknown members,
+ * named), 20002 (missing ones, named), 31010, 20409 (an external id of another account). */
 mr_err destinations_create(struct control *control, uint32_t account, mr_str body, mr_arena *arena,
                            struct destination_view *ret_view, struct refusal *ret_refusal);
 /* 20404 also for another account's. */

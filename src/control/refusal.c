@@ -6,7 +6,6 @@
 #include "control/refusal.h"
 
 #include "control/body.h"
-#include "json/merge.h"
 #include "json/write.h"
 
 #include <stdarg.h>
@@ -16,8 +15,13 @@
     { (text), sizeof(text) - 1 }
 
 static const struct refusal_info rows[] = {
-#define REFUSAL_ROW(symbol, number, http, name, meaning)                                           \
-    {.code = (number), .status = (http), .title = LITERAL(name), .text = LITERAL(meaning)},
+#define REFUSAL_ROW(symbol, number, http, name, why, remedy, message)                              \
+    {.code = (number),                                                                             \
+     .status = (http),                                                                             \
+     .title = LITERAL(name),                                                                       \
+     .cause = LITERAL(why),                                                                        \
+     .todo = LITERAL(remedy),                                                                      \
+     .example = LITERAL(message)},
     REFUSAL_CODES(REFUSAL_ROW)
 #undef REFUSAL_ROW
 };
@@ -252,25 +256,5 @@ mr_err body_object(json_value object, const struct body_place *place, const char
         err = mr_str_is_absent(*out) ? MR_ERR(MR_E_NOMEM) : MR_OK;
     }
     mr_buf_done(&text);
-    return err;
-}
-
-mr_err body_merge(mr_str present, mr_str body, const struct body_place *place,
-                  const char *const *names, size_t n, mr_buf *out, struct refusal *ret_refusal) {
-    json_tape target;
-    json_tape patch;
-    json_tape_init(&target, JSON_DEPTH_DEFAULT);
-    mr_err err = body_read(&patch, body, ret_refusal);
-    if (mr_is_ok(err)) {
-        err = body_only(json_root(&patch), place, names, n, ret_refusal);
-    }
-    if (mr_is_ok(err)) {
-        err = json_tape_read(&target, present, NULL);
-    }
-    if (mr_is_ok(err)) {
-        err = json_merge(json_root(&target), json_root(&patch), out);
-    }
-    json_tape_done(&target);
-    json_tape_done(&patch);
     return err;
 }

@@ -3,6 +3,7 @@
 #define MR_CONTROL_RULES_H
 
 #include "control/control.h"
+#include "control/shape.h"
 
 struct rule_view {
     uint32_t number;
@@ -25,9 +26,24 @@ struct rule_view {
 #define RULE_NAME_MAX     255
 #define RULE_SAMPLING_MAX 1000000
 
-/* body: {"name","destination_id","event_types":[{"type","schema_version"?}],"status"?,
- * "product_group"?,"filter"?:{"pattern":{…}}|{"cesql":"…"}|null,"sampling"?,"metadata"?}. Refusals:
- * 20400, 20001, 20002, and 31020 for what is wrong with the rule itself, the filter included. */
+#define RULE_VERSION_MAX 65535
+
+/* Of both directions. */
+#define RULE_FILTER_SCHEMA                                                                         \
+    "{\"description\":\"What events must hold beside the type\",\"anyOf\":[{\"type\":\"null\"},"   \
+    "{\"type\":\"object\",\"properties\":{\"pattern\":{\"type\":\"object\"}},\"required\":"        \
+    "[\"pattern\"],\"additionalProperties\":false},{\"type\":\"object\",\"properties\":{"          \
+    "\"cesql\":"                                                                                   \
+    "{\"type\":\"string\"}},\"required\":[\"cesql\"],\"additionalProperties\":false}]}"
+
+/* Bodies of creation and change, and of a preview; answers. */
+extern const struct shape rule_shape;
+extern const struct shape rule_preview_shape;
+extern const struct shape rule_answer;
+extern const char *const rule_status_names[2]; /* enabled, disabled */
+
+/* body: of rule_shape. Refusals: 20400, 20001, 20002, and 31020 for what is wrong with the rule
+ * itself, the filter included. */
 mr_err rules_create(struct control *control, uint32_t account, mr_str body, mr_arena *arena,
                     struct rule_view *ret_view, struct refusal *ret_refusal);
 mr_err rules_get(struct control *control, uint32_t account, mr_str id, mr_arena *arena,
@@ -42,9 +58,8 @@ struct rule_draft {
     mr_str filter_json; /* compiles; absent: none */
     mr_str events;      /* a JSON array; absent: none were given */
 };
-/* body: {"rule":{as rules_create takes it, but name and destination_id may be missing},
- * "events"?:[…]}. Stores nothing. Texts in the arena, or slices of body. Refusals as rules_create;
- * 20400 where events is no array; what is in it is not looked at. */
+/* body: of rule_preview_shape. Stores nothing. Texts in the arena, or slices of body. Refusals as
+ * rules_create; 20400 where events is no array; what is in it is not looked at. */
 mr_err rules_draft(struct control *control, uint32_t account, mr_str body, mr_arena *arena,
                    struct rule_draft *ret_draft, struct refusal *ret_refusal);
 /* In order of creation. status, destination_id: absent or a value to select by. */

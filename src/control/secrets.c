@@ -12,12 +12,29 @@
 #include "control/secrets.h"
 
 #include "base/num.h"
-#include "control/body.h"
 #include "control/private.h"
 #include "json/write.h"
 #include "os/clock.h"
 
-static const char *const status_names[] = {"active", "pending"};
+const char *const secret_status_names[2] = {"active", "pending"};
+
+static const struct shape_member members[] = {
+    {"Name", SHAPE_TEXT, SHAPE_NEEDED, 1, SECRET_NAME_MAX, .what = "For people"},
+    {"Status", SHAPE_ENUM, SHAPE_CHANGE_ONLY, .names = secret_status_names, .n_names = 2,
+     .what = "active puts the pending secret in the place of the active one, at once"},
+};
+const struct shape secret_shape = {"Secret", members, sizeof members / sizeof members[0]};
+
+static const struct shape_member answer_members[] = {
+    {"id", .kind = SHAPE_TEXT},
+    {"name", .kind = SHAPE_TEXT},
+    {"secret", SHAPE_TEXT, SHAPE_OPTIONAL | SHAPE_SECRET,
+     .what = "Shown once, in the answer that created it"},
+    {"status", SHAPE_ENUM, 0, .names = secret_status_names, .n_names = 2},
+    {"last_modified", .kind = SHAPE_TIME},
+};
+const struct shape secret_answer = {"Secret", answer_members,
+                                    sizeof answer_members / sizeof answer_members[0]};
 
 #define VIEW_COLUMNS "id, name, status, modified_ms, version"
 
@@ -174,7 +191,7 @@ mr_err secrets_import(struct control *control, uint32_t account, mr_str name, mr
 
 static mr_err status_of(mr_str text, uint32_t *ret_status, struct refusal *ret_refusal) {
     for (uint32_t i = 0; i < 2; i++) {
-        if (mr_str_eq(text, mr_str_c(status_names[i]))) {
+        if (mr_str_eq(text, mr_str_c(secret_status_names[i]))) {
             *ret_status = i;
             return MR_OK;
         }
@@ -297,23 +314,18 @@ mr_err secrets_patch(struct control *control, uint32_t account, mr_str id, mr_st
 
 /* ---- bodies ---- */
 
-mr_err secrets_body_parse(mr_str json, bool with_status, mr_arena *arena, mr_str *ret_name,
+mr_err secrets_body_parse(mr_str json, enum shape_use use, mr_arena *arena, mr_str *ret_name,
                           mr_str *ret_status, struct refusal *ret_refusal) {
-    static const char *const members[] = {"Name", "Status"};
-    static const struct body_place place = {.path = "", .wrong = REFUSAL_MALFORMED};
     mr_str name = MR_STR_NONE;
     mr_str status = MR_STR_NONE;
     json_tape tape;
-    mr_err err = body_read(&tape, json, ret_refusal);
+    mr_err err = shape_read(&tape, json, &secret_shape, use, ret_refusal);
     json_value root = json_root(&tape);
     if (mr_is_ok(err)) {
-        err = body_only(root, &place, members, with_status ? 2 : 1, ret_refusal);
+        err = shape_text(root, "Name", arena, &name);
     }
     if (mr_is_ok(err)) {
-        err = body_text(root, &place, "Name", 1, SECRET_NAME_MAX, false, arena, &name, ret_refusal);
-    }
-    if (mr_is_ok(err) && with_status) {
-        err = body_text(root, &place, "Status", 1, 16, false, arena, &status, ret_refusal);
+        err = shape_text(root, "Status", arena, &status);
     }
     json_tape_done(&tape);
     if (mr_is_ok(err)) {
@@ -334,7 +346,7 @@ static void write_members(const struct secret_view *view, json_out *out) {
     if (!mr_str_is_absent(view->value)) {
         json_out_member_str(out, "secret", view->value);
     }
-    json_out_member_c(out, "status", status_names[view->status]);
+    json_out_member_c(out, "status", secret_status_names[view->status]);
     json_out_member_c(out, "last_modified", date);
     json_out_end(out);
 }

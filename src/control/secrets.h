@@ -6,6 +6,12 @@
 #define MR_CONTROL_SECRETS_H
 
 #include "control/control.h"
+#include "control/shape.h"
+
+extern const char *const secret_status_names[2]; /* active, pending */
+/* Of bodies and of answers; KORE's webhook document. */
+extern const struct shape secret_shape;
+extern const struct shape secret_answer;
 
 enum secret_status {
     SECRET_ACTIVE = 0,
@@ -43,9 +49,8 @@ mr_err secrets_list(struct control *control, uint32_t account, mr_str status,
 mr_err secrets_patch(struct control *control, uint32_t account, mr_str id, mr_str name,
                      mr_str status, uint32_t if_version, mr_arena *arena,
                      struct secret_view *ret_view, struct refusal *ret_refusal);
-/* The body {"Name"} of a creation, or {"Name"?,"Status"?} of a change; absent members give absent
- * strings. Strict: 20001 for other members (naming them), 20400 for other types. */
-mr_err secrets_body_parse(mr_str json, bool with_status, mr_arena *arena, mr_str *ret_name,
+/* Reads a body of secret_shape; absent members give absent strings. 20001, 20002, 20400. */
+mr_err secrets_body_parse(mr_str json, enum shape_use use, mr_arena *arena, mr_str *ret_name,
                           mr_str *ret_status, struct refusal *ret_refusal);
 
 /* {"id","name","status","last_modified"}, and "secret" where the view has the value. */

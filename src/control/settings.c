@@ -15,23 +15,47 @@
 #include "control/body.h"
 #include "control/private.h"
 #include "control/settings/parts.h"
+#include "control/shape.h"
 #include "crypto/pem.h"
 #include "json/write.h"
+
+#define SIGNATURES_MAX 8
 
 static const char *const method_names[] = {"POST", "GET"};
 static const char *const format_names[] = {"kore", "ce-batch", "ce-structured", "ce-binary"};
 static const char *const signature_names[] = {"kore", "standard-webhooks",
                                               "standard-webhooks-ed25519"};
-static const char *const member_names[] = {
-    "url",        "method",           "batch_max",       "batch_bytes_max", "linger_ms",
-    "timeout_ms", "retry_policy",     "rate_per_second", "concurrency_max", "headers",
-    "signatures", "escape_non_ascii", "format",          "client_cert_pem", "client_key_pem",
-    "ca_pem",
-};
-#define MEMBERS (sizeof member_names / sizeof member_names[0])
-static const struct settings_limits webhook_limits = {MODEL_BATCH_MAX, MODEL_BATCH_BYTES_MAX};
 
-static const struct body_place place = {.path = "settings.", .wrong = REFUSAL_MALFORMED};
+#define HEADERS_SCHEMA                                                                             \
+    "{\"description\":\"Fields of each request beside the usual; values are write-only\","         \
+    "\"type\":[\"object\",\"null\"],\"maxProperties\":" TEXT_OF(                                   \
+        MODEL_HEADERS_MAX) ","                                                                     \
+                           "\"propertyNames\":{\"pattern\":\"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$\"},"    \
+                           "\"additionalProperties\":{\"type\":[\"string\",\"null\"],\"pattern\":" \
+                           "\"^([!-~]([ -~\\\\t]*[!-~])?)?$\"}}"
+#define KEY_SCHEMA                                                                                 \
+    "{\"description\":\"Private key of the client certificate; write-only\","                      \
+    "\"type\":[\"string\",\"null\"]}"
+
+static const struct shape_member settings_members[] = {
+    {"url", SHAPE_TEXT, SHAPE_NEEDED, 1, MODEL_URL_BYTES_MAX, .what = "Where requests go: https"},
+    {"method", SHAPE_ENUM, 0, .names = method_names, .n_names = 2, .what = "POST unless told"},
+    SETTINGS_DELIVERY(MODEL_BATCH_MAX, MODEL_BATCH_BYTES_MAX),
+    {"headers", SHAPE_OWN, 0, .schema = HEADERS_SCHEMA},
+    {"signatures", SHAPE_TEXTS, 0, 1, SIGNATURES_MAX, .names = signature_names, .n_names = 3,
+     .what = "How requests are signed"},
+    {"escape_non_ascii", SHAPE_BOOL, 0, .what = "Write other characters than ASCII as \\u escapes"},
+    {"format", SHAPE_ENUM, 0, .names = format_names, .n_names = 4, .what = "Form of the body"},
+    {"client_cert_pem", SHAPE_LINES, SHAPE_NULLABLE, 1, MODEL_PEM_BYTES_MAX,
+     .what = "Certificate that Millrace shows, in PEM form"},
+    {"client_key_pem", SHAPE_OWN, SHAPE_SECRET, .schema = KEY_SCHEMA},
+    {"ca_pem", SHAPE_LINES, SHAPE_NULLABLE, 1, MODEL_PEM_BYTES_MAX,
+     .what = "Certificates that the receiver's is trusted by, in PEM form"},
+};
+static const struct shape webhook_shape = {"WebhookSettings", settings_members,
+                                           sizeof settings_members / sizeof settings_members[0]};
+const struct shape *const settings_shapes[SETTINGS_KINDS] = {&webhook_shape,
+                                                             &settings_kinesis_shape};
 
 /* What parse functions share. */
 struct parser {
@@ -42,11 +66,6 @@ struct parser {
     struct refusal *refusal;
 };
 
-static json_value member(const struct parser *parser, const char *name) {
-    json_value value = json_find(parser->settings, mr_str_c(name));
-    return json_kind_of(value) == JSON_NULL ? JSON_NONE : value;
-}
-
 static bool is_redacted(json_value value) {
     return json_string_eq(value, MR_STR(SETTINGS_REDACTED));
 }
@@ -54,10 +73,7 @@ static bool is_redacted(json_value value) {
 /* ---- url ---- */
 
 static mr_err parse_url(const struct parser *parser) {
-    static const char *const needed[] = {"url"};
-    MR_TRY(body_needs(parser->settings, &place, needed, 1, parser->refusal));
-    MR_TRY(body_text(parser->settings, &place, "url", 1, MODEL_URL_BYTES_MAX, false, parser->arena,
-                     &parser->out->url, parser->refusal));
+    MR_TRY(shape_text(parser->settings, "url", parser->arena, &parser->out->url));
     const struct control_options *options = parser->context->options;
     if (parser->context->is_trusted || options->judge_url == NULL) {
         return MR_OK;
@@ -78,26 +94,17 @@ static mr_err parse_url(const struct parser *parser) {
 /* ---- signatures ---- */
 
 static mr_err parse_signatures(const struct parser *parser) {
-    json_value list = member(parser, "signatures");
+    json_value list = shape_value(parser->settings, "signatures");
     if (json_is_absent(list)) {
         return MR_OK;
     }
     uint8_t bits = 0;
     for (json_iter it = json_iter_of(list); json_next(&it);) {
         size_t i = 0;
-        while (i < 3 && !json_string_eq(it.value, mr_str_c(signature_names[i]))) {
+        while (i < 2 && !json_string_eq(it.value, mr_str_c(signature_names[i]))) {
             i++;
         }
-        if (i == 3) {
-            bits = 0;
-            break;
-        }
         bits = (uint8_t)(bits | (1u << i));
-    }
-    if (json_kind_of(list) != JSON_ARRAY || bits == 0) {
-        return refuse(parser->refusal, REFUSAL_MALFORMED,
-                      "settings.signatures must be a non-empty array of: kore, standard-webhooks, "
-                      "standard-webhooks-ed25519.");
     }
     if ((bits & (MODEL_SIGN_STANDARD | MODEL_SIGN_STANDARD_ED25519)) != 0 &&
         !parser->context->has_signing) {
@@ -222,7 +229,7 @@ static mr_err parse_header(const struct parser *parser, json_iter *it, struct mo
 }
 
 static mr_err parse_headers(const struct parser *parser) {
-    json_value object = member(parser, "headers");
+    json_value object = shape_value(parser->settings, "headers");
     size_t count = json_count(object);
     if (json_is_absent(object)) {
         return MR_OK;
@@ -250,7 +257,7 @@ static mr_err parse_headers(const struct parser *parser) {
 /* ---- certificates ---- */
 
 static mr_err parse_client_key(const struct parser *parser) {
-    json_value value = member(parser, "client_key_pem");
+    json_value value = shape_value(parser->settings, "client_key_pem");
     if (json_is_absent(value)) {
         return MR_OK;
     }
@@ -306,28 +313,23 @@ static mr_err judge_certificates(const struct parser *parser) {
 }
 
 static mr_err parse_certificates(const struct parser *parser) {
-    MR_TRY(body_text(parser->settings, &place, "client_cert_pem", 1, MODEL_PEM_BYTES_MAX, true,
-                     parser->arena, &parser->out->client_cert_pem, parser->refusal));
-    MR_TRY(body_text(parser->settings, &place, "ca_pem", 1, MODEL_PEM_BYTES_MAX, true,
-                     parser->arena, &parser->out->ca_pem, parser->refusal));
+    struct model_webhook *out = parser->out;
+    MR_TRY(shape_text(parser->settings, "client_cert_pem", parser->arena, &out->client_cert_pem));
+    MR_TRY(shape_text(parser->settings, "ca_pem", parser->arena, &out->ca_pem));
     MR_TRY(parse_client_key(parser));
     return judge_certificates(parser);
 }
 
 /* ---- all ---- */
 
-static mr_err parse_request(const struct parser *parser) {
-    json_value s = parser->settings;
-    struct model_webhook *out = parser->out;
-    struct refusal *refusal = parser->refusal;
+static void take_plain(json_value s, struct model_webhook *out) {
     uint32_t method = 0;
     uint32_t format = 0;
-    MR_TRY(body_enum(s, &place, "method", method_names, 2, &method, refusal));
-    MR_TRY(body_enum(s, &place, "format", format_names, 4, &format, refusal));
-    MR_TRY(body_bool(s, &place, "escape_non_ascii", &out->escape_non_ascii, refusal));
+    shape_enum(s, &webhook_shape, "method", &method);
+    shape_enum(s, &webhook_shape, "format", &format);
+    shape_bool(s, "escape_non_ascii", &out->escape_non_ascii);
     out->method = (enum model_method)method;
     out->format = (enum model_format)format;
-    return MR_OK;
 }
 
 static mr_err parse_webhook(const struct settings_context *context, json_value settings,
@@ -342,15 +344,10 @@ static mr_err parse_webhook(const struct settings_context *context, json_value s
         .out = &parsed.webhook,
         .refusal = ret_refusal,
     };
-    mr_err err = body_only(settings, &place, member_names, MEMBERS, ret_refusal);
+    mr_err err = parse_url(&parser);
+    take_plain(settings, &parsed.webhook);
     if (mr_is_ok(err)) {
-        err = parse_url(&parser);
-    }
-    if (mr_is_ok(err)) {
-        err = parse_request(&parser);
-    }
-    if (mr_is_ok(err)) {
-        err = settings_parse_delivery(settings, &webhook_limits, &parsed.delivery, ret_refusal);
+        err = settings_parse_delivery(settings, &parsed.delivery, ret_refusal);
     }
     if (mr_is_ok(err)) {
         err = parse_signatures(&parser);
@@ -371,9 +368,6 @@ static mr_err parse_webhook(const struct settings_context *context, json_value s
 
 mr_err settings_parse(const struct settings_context *context, json_value settings, mr_arena *arena,
                       struct model_settings *out, struct refusal *ret_refusal) {
-    if (json_kind_of(settings) != JSON_OBJECT) {
-        return refuse(ret_refusal, REFUSAL_MALFORMED, "settings must be an object.");
-    }
     switch (context->kind) {
     case MODEL_KIND_WEBHOOK:
         return parse_webhook(context, settings, arena, out, ret_refusal);

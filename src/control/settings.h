@@ -1,12 +1,12 @@
-/* The settings of a destination: JSON to the parsed, ranged struct of model/, and back. One table
- * of members serves validation, storage and answers. Write-only values (values of headers, the
+/* The settings of a destination: JSON to the parsed, ranged struct of model/, and back. One shape
+ * for each kind serves validation, storage and answers. Write-only values (values of headers, the
  * client key) are left out of the public form, which shows "[redacted]" in their place, and are
  * kept apart for sealing. */
 #ifndef MR_CONTROL_SETTINGS_H
 #define MR_CONTROL_SETTINGS_H
 
 #include "control/control.h"
-#include "json/tape.h"
+#include "control/shape.h"
 
 #define SETTINGS_REDACTED "[redacted]"
 
@@ -22,9 +22,12 @@ struct settings_context {
     enum model_destination_kind kind; /* whose settings they are */
 };
 
-/* Parses the object into out, whose memory arena is (texts, headers). Unknown members 20001, a
- * missing url or ARN 20002, others 20400 or 31010, each naming the member. Secrets are taken from
- * the slab: on error none is left behind; on success release them with model_settings_release. */
+/* Of bodies and of the public form, by enum model_destination_kind. */
+#define SETTINGS_KINDS 2
+extern const struct shape *const settings_shapes[SETTINGS_KINDS];
+/* Parses the object, which the kind's shape was asked about, into out, whose memory arena is
+ * (texts, headers): 20400 or 31010, naming the member. Secrets are taken from the slab: on error
+ * none is left behind; on success release them with model_settings_release. */
 mr_err settings_parse(const struct settings_context *context, json_value settings, mr_arena *arena,
                       struct model_settings *out, struct refusal *ret_refusal);
 /* Appends the public form: all members with their present values. */

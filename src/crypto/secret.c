@@ -265,7 +265,7 @@ static void *clean_realloc(void *ptr, size_t size, const char *file, int line) {
 static void clean_free(void *ptr, const char *file, int line) {
     (void)file;
     (void)line;
-    mr_wiping_free(ptr);
+    mr_wiping_free_small(ptr);
 }
 
 void crypto_clean_openssl(void) {

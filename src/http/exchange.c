@@ -285,11 +285,17 @@ void http_exchange_refuse(struct exchange *ex, int status, const char *reason) {
     ex->closes = true;
     mr_buf body;
     mr_buf_init(&body, HTTP_SPARE_BUF_SIZE);
-    mr_field fields[3] = {{MR_STR("content-type"), MR_STR_NONE},
+    mr_field more = {MR_STR_NONE, MR_STR_NONE};
+    mr_field fields[5] = {{MR_STR("content-type"), MR_STR_NONE},
+                          {MR_STR("x-content-type-options"), MR_STR("nosniff")},
                           {MR_STR("access-control-allow-origin"), MR_STR("*")},
                           {MR_STR("retry-after"), MR_STR("1")}};
-    fields[0].value = server->handler->refuse(server->ctx, status, reason, &body);
-    answer(ex, status, fields, status == 503 ? 3 : 2, mr_buf_view(&body));
+    size_t n = status == 503 ? 4 : 3;
+    fields[0].value = server->handler->refuse(server->ctx, &ex->pub, status, reason, &body, &more);
+    if (!mr_str_is_absent(more.name)) {
+        fields[n++] = more;
+    }
+    answer(ex, status, fields, n, mr_buf_view(&body));
     mr_buf_done(&body);
 }
 

@@ -57,8 +57,10 @@ struct http_handler {
     void (*on_drain)(void *ctx, struct http_exchange *ex);
     /* The engine refuses a request by itself (400, 408, 413, 414, 431, 500, 501, 503, 505): appends
      * the body of the answer and returns its content type. reason: a constant sentence for people.
+     * *ret_field may be set to a field more, in ex->arena. ex is empty where the head was refused.
      * Other exchanges of the connection are not touched. */
-    mr_str (*refuse)(void *ctx, int status, const char *reason, mr_buf *body);
+    mr_str (*refuse)(void *ctx, struct http_exchange *ex, int status, const char *reason,
+                     mr_buf *body, mr_field *ret_field);
 };
 
 /* In on_head only: the body is to be read, at most max bytes; a larger one is refused with 413 and

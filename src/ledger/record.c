@@ -39,19 +39,19 @@ const char *record_type_name(uint8_t type) {
     return type >= 1 && type < sizeof names / sizeof names[0] ? names[type] : "unknown";
 }
 
-static const char *const reason_names[RECORD_REASON_COUNT] = {
+const char *const record_reason_names[RECORD_REASON_COUNT] = {
     "none",     "status",      "timeout",          "name",     "address_refused", "connect",
     "tls",      "request",     "response",         "gone",     "cancelled",       "unreadable",
     "overflow", "reset",       "throttled",        "rejected", "stream_missing",  "access_denied",
     "kms",      "credentials", "record_too_large", "internal"};
 
 const char *record_reason_name(uint8_t reason) {
-    return reason < RECORD_REASON_COUNT ? reason_names[reason] : "unknown";
+    return reason < RECORD_REASON_COUNT ? record_reason_names[reason] : "unknown";
 }
 
 mr_err record_reason_parse(mr_str name, uint8_t *ret_reason) {
     for (uint8_t i = 0; i < RECORD_REASON_COUNT; i++) {
-        if (mr_str_eq(name, mr_str_c(reason_names[i]))) {
+        if (mr_str_eq(name, mr_str_c(record_reason_names[i]))) {
             *ret_reason = i;
             return MR_OK;
         }

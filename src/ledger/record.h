@@ -62,6 +62,7 @@ enum record_reason {
     RECORD_REASON_COUNT
 };
 /* "status", "timeout", … as the API shows them; "unknown". */
+extern const char *const record_reason_names[RECORD_REASON_COUNT];
 const char *record_reason_name(uint8_t reason);
 /* Inverse. MR_E_NOT_FOUND. */
 mr_err record_reason_parse(mr_str name, uint8_t *ret_reason);

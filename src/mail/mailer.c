@@ -134,7 +134,7 @@ static void take_result(struct mailer *mailer, const struct smtp_result *result)
 static void attempt(struct mailer *mailer) {
     struct smtp_result result = {SMTP_DOWN, 0, "libcurl is not installed"};
     mr_buf message;
-    mr_buf_init(&message, MESSAGE_MAX);
+    mr_buf_init_private(&message, MESSAGE_MAX);
     mr_err err = mr_secret_is_none(mailer->due.content) ? MR_ERR(MR_E_INVALID) : MR_OK;
     if (mr_is_ok(err)) {
         err = mr_buf_reserve(&message, MESSAGE_MAX, NULL); /* no copies left behind */
@@ -231,7 +231,7 @@ mr_err mailer_new(const struct mailer_options *options, struct mailer **ret_mail
     mailbox_init(&mailer->mailbox);
     atomic_init(&mailer->is_stopping, false);
     atomic_init(&mailer->is_woken, false);
-    mr_arena_init(&mailer->arena, ARENA_MAX);
+    mr_arena_init_private(&mailer->arena, ARENA_MAX);
     *ret_mailer = mailer;
     return MR_OK;
 }

@@ -50,7 +50,10 @@ mr_err smtp_new(struct smtp **ret_smtp) {
         mr_free(smtp);
         return MR_ERR(MR_E_NOT_FOUND);
     }
-    if (smtp->lib.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+    /* It keeps the password and the mail; what it frees is overwritten. */
+    if (smtp->lib.global_init_mem(CURL_GLOBAL_DEFAULT, mr_wiping_alloc, mr_wiping_free,
+                                  mr_wiping_realloc, mr_wiping_strdup,
+                                  mr_wiping_calloc) != CURLE_OK) {
         mr_free(smtp);
         return MR_ERR(MR_E_NOMEM);
     }

@@ -8,6 +8,7 @@ bool libcurl_open(struct libcurl *ret_lib) {
     struct libcurl lib;
     const struct os_library_want wants[] = {
         {&lib.global_init, "curl_global_init"},
+        {&lib.global_init_mem, "curl_global_init_mem"},
         {&lib.global_cleanup, "curl_global_cleanup"},
         {&lib.easy_init, "curl_easy_init"},
         {&lib.easy_cleanup, "curl_easy_cleanup"},

@@ -331,6 +331,22 @@ mr_err config_load_env(struct config *config, char *const *env, struct config_er
     return MR_OK;
 }
 
+void config_forget_env(char *const *env) {
+    for (size_t i = 0; env[i] != NULL; i++) {
+        mr_str entry = mr_str_c(env[i]);
+        size_t equals = mr_str_find_byte(entry, '=', 0);
+        char key[80];
+        if (!mr_str_starts(entry, MR_STR("MILLRACE_")) || equals == SIZE_MAX ||
+            !key_of_variable(mr_str_slice(entry, 9, equals), key, sizeof key)) {
+            continue;
+        }
+        const struct row *row = find_row(mr_str_c(key));
+        if (row != NULL && row->kind == CONFIG_SECRET) {
+            mr_wipe(env[i] + equals + 1, entry.len - equals - 1);
+        }
+    }
+}
+
 mr_err config_set_flag(struct config *config, mr_str flag, mr_str value,
                        struct config_error *ret_error) {
     char key[80];

@@ -124,6 +124,9 @@ mr_err config_load_yaml(struct config *config, const char *path, mr_str text,
 /* Takes the MILLRACE_… variables of env (NAME=value, ended by NULL). The variables of client
  * commands are ignored. MR_E_INVALID names the variable. */
 mr_err config_load_env(struct config *config, char *const *env, struct config_error *ret_error);
+/* Overwrites the values of secret settings in env, which is the process's own: they stay readable
+ * there otherwise, for as long as it runs. */
+void config_forget_env(char *const *env);
 /* Sets one key from a command-line flag (--key-with-dashes). MR_E_NOT_FOUND: no such key. */
 mr_err config_set_flag(struct config *config, mr_str flag, mr_str value,
                        struct config_error *ret_error);

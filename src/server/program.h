@@ -42,6 +42,7 @@ struct program {
     os_file lock;
     bool has_lock;
     struct secret_slab *slab;
+    mr_secret metrics_token; /* none: /metrics is not served beside the API */
     struct control *control;
     bool control_started;
     struct aws_options aws;

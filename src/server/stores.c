@@ -66,9 +66,21 @@ static int exit_of_control(mr_err err) {
                : PROGRAM_NO;
 }
 
+/* Out of ordinary memory. */
+static mr_err take_metrics_token(struct program *program) {
+    char *text = program->config->metrics_token;
+    if (text[0] == '\0') {
+        return MR_OK;
+    }
+    mr_err err = mr_secret_new(program->slab, mr_str_c(text), &program->metrics_token);
+    crypto_wipe(text, strlen(text));
+    return err;
+}
+
 static int open_control(struct program *program) {
     const struct config *config = program->config;
     if (mr_is_err(secret_slab_new(SECRETS_MAX, &program->slab)) ||
+        mr_is_err(take_metrics_token(program)) ||
         mr_is_err(net_guard_new(program->allow, program->n_allow, &program->judge))) {
         program_problem(program, "could not start: out of memory");
         return PROGRAM_NO;
@@ -478,6 +490,7 @@ void stores_close(struct program *program) {
     control_close(program->control);
     net_guard_free(program->judge);
     aws_unmake(program);
+    mr_secret_unref(&program->metrics_token);
     secret_slab_free(program->slab);
     if (program->has_lock) {
         os_files_system.close(os_files_system.ctx, program->lock);

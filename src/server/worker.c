@@ -188,9 +188,7 @@ static struct api api_of(struct worker *worker) {
                         .pause = on_pause,
                         .pause_ctx = worker,
                         .n_workers = program->n_workers,
-                        .metrics_token = config->metrics_token[0] != '\0'
-                                             ? mr_str_c(config->metrics_token)
-                                             : MR_STR_NONE,
+                        .metrics_token = mr_secret_reveal(program->metrics_token),
                         .program = {program, program_metrics, program_not_ready},
                         .log = &program->log,
                         .metrics = &worker->metrics};
@@ -272,8 +270,8 @@ static void on_server_stopped(void *ctx) {
  * answer always finds the worker there. */
 static void on_turn_end(struct loop_hook *hook) {
     struct worker *worker = MR_CONTAINER(hook, struct worker, stop_hook);
-    if (worker->server_stopped && worker->api.calls == 0 && worker->metrics_api.calls == 0) {
-        access_log_flush(worker->api.access);
+    if (worker->server_stopped && worker->api.calls == 0 && worker->metrics_api.calls == 0 &&
+        access_log_flush(worker->api.access)) {
         loop_hook_remove(&worker->stop_hook);
         program_on_served(worker->program, worker);
     }

@@ -1,6 +1,8 @@
 // The API's answers to what is right and, more, to what is wrong.
 import assert from 'node:assert/strict';
+import {writeFileSync} from 'node:fs';
 import net from 'node:net';
+import path from 'node:path';
 import {after, before, test} from 'node:test';
 import {createRemoteJWKSet, decodeProtectedHeader, jwtVerify} from 'jose';
 import {Server, event, folder, millrace, remove, until} from './harness.mjs';
@@ -408,9 +410,11 @@ test('CORS, request ids, health, readiness, metrics', async () => {
 test('serve says in one line what is wrong', async () => {
   const dir = folder('empty');
   try {
-    const none = millrace(['serve', '--data', `${dir}/none`, '--listen', '127.0.0.1:0']);
-    assert.equal(none.status, 2, none.stderr);
-    assert.match(none.stderr, /millrace init/);
+    writeFileSync(path.join(dir, 'notes.txt'), 'somebody else\'s');
+    const foreign = millrace(['serve', '--data', dir, '--listen', '127.0.0.1:0']);
+    assert.equal(foreign.status, 2, foreign.stderr);
+    assert.equal(foreign.stderr.trim().split('\n').length, 1);
+    assert.ok(foreign.stderr.includes(dir), foreign.stderr);
     const setting = millrace(['serve', '--data', server.data], {env: {MILLRACE_COLOUR: 'red'}});
     assert.equal(setting.status, 2);
     assert.match(setting.stderr, /MILLRACE_COLOUR/);

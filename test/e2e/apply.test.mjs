@@ -316,8 +316,9 @@ destinations:
     ...environment(server), MILLRACE_URL: `http://127.0.0.1:${proxy.address().port}`}});
   let err = '';
   child.stderr.on('data', (bytes) => { err += bytes; });
-  assert.equal(await new Promise((resolve) => child.on('close', resolve)), 1, err);
+  const code = await new Promise((resolve) => child.on('close', resolve));
   await new Promise((resolve) => proxy.close(resolve));
+  assert.equal(code, 1, err);
   assert.match(err, /status 412[^]*somebody else changed it meanwhile[^]*not done: destination Billing: change/);
   const now = await server.must('GET', `/v1/destinations/${billing.id}`);
   assert.equal(now.settings.url, billing.settings.url);

@@ -1,6 +1,7 @@
 // The audit log: a row for everything that changes something, nothing secret in it, a chain that
 // anybody can compute again, and no way to cut it unseen.
 import assert from 'node:assert/strict';
+import {execFileSync} from 'node:child_process';
 import {createHash} from 'node:crypto';
 import {cpSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
@@ -8,13 +9,20 @@ import {DatabaseSync} from 'node:sqlite';
 import {after, before, test} from 'node:test';
 import {Receiver, Server, certificates, event, folder, millrace, remove, until}
   from './harness.mjs';
+import {Browser, setPassword} from './people.mjs';
+
+const ownerWord = 'nine lives of an old lantern';
+const email = 'a@example.org';
 
 let server;
 let receiver;
 
 before(async () => {
   receiver = await Receiver.start();
-  server = await Server.start({settings: {extra_ca_file: certificates().ca}});
+  server = new Server({settings: {extra_ca_file: certificates().ca}});
+  server.init();
+  assert.equal(setPassword(server, 'owner@example.com', ownerWord).status, 0);
+  await server.serve();
 });
 
 after(async () => {
@@ -55,8 +63,22 @@ const contract = {$schema: 'http://json-schema.org/draft-07/schema#', type: 'obj
   properties: {n: {type: 'integer'}}};
 const example = event({type: 'com.example.audited'}, {n: 1});
 
-// Each makes one successful call of its route and gives what the row must say.
-const made = {};
+// Each makes one successful call of its route and gives what the row must say; in this order, each
+// on what those before made.
+const made = {word: 'nine lives of a green lantern'};
+const password = made.word;
+
+// The invited user joins and signs in.
+async function signedIn() {
+  const joined = await server.request('POST', `/v1/links/${made.link}`, {
+    headers: {'content-type': 'application/json'}, body: JSON.stringify({password})});
+  assert.equal(joined.status, 200, joined.text);
+  made.browser = await Browser.open(server, email, password);
+}
+
+function oneTime(seed) {
+  return execFileSync('oathtool', ['--totp', '-b', seed], {encoding: 'utf8'}).trim();
+}
 const calls = {
   'POST /v1/destinations': async () => {
     made.destination = await server.destination(`${receiver.url}/hook`);
@@ -142,6 +164,112 @@ const calls = {
     await server.must('POST', '/v1/dead-letters/redrive', {reason: 'timeout'});
     return {action: 'dead-letter.redrive', object: '', detail: {asked: {reason: 'timeout'}}};
   },
+  'POST /v1/clients': async () => {
+    made.client = await server.must('POST', '/v1/clients',
+      {name: 'audited', locked: null, scopes: {products: ['SuperSIM']}});
+    return {action: 'client.create', object: made.client.client_id};
+  },
+  'PATCH /v1/clients/{client_id}': async () => {
+    await server.must('PATCH', `/v1/clients/${made.client.client_id}`, {name: 'renamed'});
+    return {action: 'client.change', object: made.client.client_id};
+  },
+  'POST /v1/clients/{client_id}/rotate-secret': async () => {
+    await server.must('POST', `/v1/clients/${made.client.client_id}/rotate-secret`, {});
+    return {action: 'client.rotate-secret', object: made.client.client_id};
+  },
+  'POST /v1/clients/{client_id}/revoke-tokens': async () => {
+    await server.must('POST', `/v1/clients/${made.client.client_id}/revoke-tokens`, {});
+    return {action: 'client.revoke-tokens', object: made.client.client_id};
+  },
+  'DELETE /v1/clients/{client_id}': async () => {
+    await server.must('DELETE', `/v1/clients/${made.client.client_id}`);
+    return {action: 'client.delete', object: made.client.client_id};
+  },
+  'POST /v1/signing-keys/rotate': async () => {
+    const {kid} = await server.must('POST', '/v1/signing-keys/rotate', {});
+    return {action: 'signing-key.rotate', object: kid};
+  },
+  'POST /v1/accounts': async () => {
+    const {id} = await server.must('POST', '/v1/accounts', {friendly_name: 'Child'});
+    return {action: 'account.create', object: id};
+  },
+  'POST /v1/users': async () => {
+    made.user = await server.must('POST', '/v1/users', {email, role: 'developer'});
+    return {action: 'user.invite', object: made.user.id};
+  },
+  'POST /v1/users/{id}/invite': async () => {
+    const {invite_url: url} = await server.must('POST', `/v1/users/${made.user.id}/invite`, {});
+    made.link = url.slice(url.lastIndexOf('/') + 1);
+    return {action: 'user.invite-again', object: made.user.id};
+  },
+  'PATCH /v1/users/{id}': async () => {
+    await server.must('PATCH', `/v1/users/${made.user.id}`, {name: 'Renamed'});
+    return {action: 'user.change', object: made.user.id};
+  },
+  'POST /v1/portal-links': async () => {
+    await server.must('POST', '/v1/portal-links', {});
+    return {action: 'portal-link.create'};
+  },
+  'PATCH /v1/profile': async () => {
+    await signedIn();
+    await made.browser.call('PATCH', '/v1/profile', {name: 'Me'});
+    return {action: 'profile.change', object: made.user.id, actor: made.user.id};
+  },
+  'POST /v1/profile/password': async () => {
+    const {status} = await made.browser.call('POST', '/v1/profile/password',
+      {current_password: password, new_password: `${password} anew`});
+    assert.equal(status, 204);
+    made.word = `${password} anew`;
+    return {action: 'profile.password', object: made.user.id, actor: made.user.id};
+  },
+  'POST /v1/profile/totp': async () => {
+    const begun = await made.browser.call('POST', '/v1/profile/totp', {password: made.word});
+    made.seed = begun.body.secret;
+    return {action: 'second-factor.begin', object: made.user.id, actor: made.user.id};
+  },
+  'POST /v1/profile/totp/confirm': async () => {
+    const {status, text} = await made.browser.call('POST', '/v1/profile/totp/confirm',
+      {code: oneTime(made.seed)});
+    assert.equal(status, 200, text);
+    return {action: 'second-factor.enable', object: made.user.id, actor: made.user.id};
+  },
+  'POST /v1/profile/recovery-codes': async () => {
+    await made.browser.call('POST', '/v1/profile/recovery-codes', {password: made.word});
+    return {action: 'second-factor.recovery-codes', object: made.user.id, actor: made.user.id};
+  },
+  'POST /v1/profile/totp/remove': async () => {
+    await made.browser.call('POST', '/v1/profile/totp/remove', {password: made.word});
+    return {action: 'second-factor.remove', object: made.user.id, actor: made.user.id};
+  },
+  'DELETE /v1/sessions/{id}': async () => {
+    await Browser.open(server, email, made.word);
+    const {body} = await made.browser.call('GET', '/v1/sessions');
+    const {id} = body.data.find(({current}) => !current);
+    assert.equal((await made.browser.call('DELETE', `/v1/sessions/${id}`)).status, 204);
+    return {action: 'session.delete', object: id, actor: made.user.id};
+  },
+  'DELETE /v1/session': async () => {
+    const {id} = (await made.browser.call('GET', '/v1/sessions')).body.data[0];
+    assert.equal((await made.browser.call('DELETE', '/v1/session')).status, 204);
+    return {action: 'session.delete', object: id, actor: made.user.id};
+  },
+  'POST /v1/users/{id}/reset-link': async () => {
+    await server.must('POST', `/v1/users/${made.user.id}/reset-link`, {});
+    return {action: 'user.reset-link', object: made.user.id};
+  },
+  'POST /v1/accounts/{id}/transfer-ownership': async () => {
+    const owner = await Browser.open(server, 'owner@example.com', 'nine lives of an old lantern');
+    const {status, text} = await owner.call('POST',
+      `/v1/accounts/${server.account_id}/transfer-ownership`, {user_id: made.user.id});
+    assert.ok(status < 300, text);
+    return {action: 'account.transfer-ownership', object: made.user.id,
+      actor: (await owner.call('GET', '/v1/profile')).body.id};
+  },
+  'DELETE /v1/users/{id}': async () => {
+    const {id} = await server.must('POST', '/v1/users', {email: 'b@example.org', role: 'default'});
+    await server.must('DELETE', `/v1/users/${id}`);
+    return {action: 'user.delete', object: id};
+  },
 };
 
 test('every route that changes something leaves a row in the name of its caller', async () => {
@@ -157,9 +285,11 @@ test('every route that changes something leaves a row in the name of its caller'
     const row = (await rows()).filter(({number}) => number > n).at(-1);
     assert.ok(row, `${name} left no row`);
     assert.equal(row.action, expected.action, name);
-    assert.equal(row.object, expected.object, name);
-    assert.equal(row.actor_kind, 'client');
-    assert.equal(row.actor, server.client_id);
+    if (expected.object !== undefined) {
+      assert.equal(row.object, expected.object, name);
+    }
+    assert.equal(row.actor_kind, expected.actor ? 'user' : 'client', name);
+    assert.equal(row.actor, expected.actor ?? server.client_id, name);
     assert.equal(row.address, '127.0.0.1');
     assert.match(row.request_id, /^req_/);
     assert.equal(row.account_id, server.account_id);

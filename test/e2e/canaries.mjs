@@ -9,6 +9,10 @@ import path from 'node:path';
 
 // Shorter ones stand in texts by chance.
 const LENGTH_MIN = 8;
+// Nor is "AAAAAAAA", or an e-mail that a test gives for a password, a secret.
+const DISTINCT_MIN = 6;
+const email = /^[^\s@]+@[^\s@]+\.[a-z]+$/;
+const isTelling = (bytes) => new Set(bytes).size >= DISTINCT_MIN;
 // Of a long secret its beginning: a place that holds half of it is one too many.
 const LENGTH_SEARCHED = 32;
 
@@ -19,7 +23,7 @@ const members = {
   current_password: 'password', signing_secret: 'signing secret', csrf_token: 'CSRF token',
   recovery_codes: 'recovery code', recovery_code: 'recovery code', ticket: 'ticket',
   totp_secret: 'TOTP seed', seed: 'TOTP seed', otpauth_url: 'TOTP seed', uri: 'TOTP seed',
-  link: 'link token', url: 'link token', setup_link: 'link token', invite_link: 'link token',
+  link: 'link token', url: 'link token', invite_url: 'link token', reset_url: 'link token',
   client_key_pem: 'client key', smtp_password: 'SMTP password'};
 const masked = '[redacted]';
 
@@ -35,8 +39,8 @@ function heart(kind, text) {
     // Its first line says only what kind of key it is.
     return text.slice(text.search(/-----BEGIN [A-Z ]*PRIVATE KEY-----/)).split(/\r?\n/)[2];
   }
-  const [, , signature] = text.split('.');
-  return /^eyJ/.test(text) && signature ? signature : text;
+  // Of a token its signature; what is cut or put together by a test has none, and is none.
+  return /^eyJ/.test(text) ? /^[\w-]+\.[\w-]+\.([\w-]{32,})$/.exec(text)?.[1] : text;
 }
 
 function base32(text) {
@@ -58,7 +62,7 @@ export function decoded(text) {
   if (/^[\w+/-]{32,}=*$/.test(base64)) {
     found.push(Buffer.from(base64, 'base64'));
   }
-  return found;
+  return found.filter(isTelling);
 }
 
 // Base64 of the bytes wherever they stand in a longer text: at each of the three offsets what does
@@ -156,7 +160,8 @@ export class Canaries {
 
   note(kind, value) {
     const text = typeof value === 'string' ? heart(kind, value) : undefined;
-    if (text === undefined || text.length < LENGTH_MIN || text === masked || this.known.has(text)) {
+    if (text === undefined || text.length < LENGTH_MIN || text === masked || email.test(text)
+      || !isTelling(text) || this.known.has(text)) {
       return;
     }
     this.known.set(text, kind);
@@ -184,7 +189,8 @@ export class Canaries {
       return;
     }
     for (const [name, member] of Object.entries(value)) {
-      const kind = members[name.toLowerCase()];
+      const isSeed = name === 'secret' && /^otpauth:/.test(value.url ?? '');
+      const kind = isSeed ? 'TOTP seed' : members[name.toLowerCase()];
       if (kind !== undefined) {
         [member].flat().forEach((one) => this.note(kind, one));
       }
@@ -204,7 +210,7 @@ export class Canaries {
           }
         } else if (/^authorization$/i.test(name)) {
           const token = text.replace(/^Bearer +/i, '');
-          if (/^eyJ/.test(token)) {
+          if (/^eyJ[^.]*\.[^.]+\.[^.]{16}/.test(token)) { // else what it begins with is every one's
             this.note('access token', token);
           }
         } else if (/^x-csrf-token$/i.test(name)) {

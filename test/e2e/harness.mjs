@@ -11,6 +11,7 @@ import {setTimeout as pause} from 'node:timers/promises';
 import {fileURLToPath} from 'node:url';
 import {checkAnswer} from './contracts.mjs';
 import {Canaries} from './canaries.mjs';
+import {Contract, mustFit} from './openapi.mjs';
 
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 export const binary = process.env.MR_TEST_BIN ?? path.join(root, 'build/release/millrace');
@@ -94,6 +95,8 @@ export function millrace(args, {input, env = {}} = {}) {
   return {status: done.status, stdout: done.stdout, stderr: done.stderr};
 }
 
+let contract; // of the program under test
+
 export class Server {
   // settings: keys of the configuration in lower case; names in upper case go to the environment.
   // program: what is run in place of the binary, with the same arguments.
@@ -159,8 +162,8 @@ export class Server {
   }
 
   // {status, headers, text, body}: body is the parsed JSON where it is JSON. Rejects where the answer
-  // breaks a contract. Secrets on both sides are noted; none that was shown before may stand in the
-  // answer.
+  // breaks a contract, or is none that the server's own description foresees. Secrets on both sides
+  // are noted; none that was shown before may stand in the answer.
   async request(method, target, options = {}) {
     const {body, headers = {}} = options;
     const typeOf = (fields) => fields['content-type'] ?? '';
@@ -169,7 +172,13 @@ export class Server {
     const answer = await this.send(method, target, options);
     canaries.searchAnswer(method, target, answer);
     canaries.noteHeaders(answer.headers);
-    canaries.noteBody(answer.text, typeOf(answer.headers));
+    if (target !== '/openapi.json') { // it names members that hold secrets, with what they are
+      canaries.noteBody(answer.text, typeOf(answer.headers));
+    }
+    if ((options.url ?? this.url) === this.url) {
+      contract ??= new Contract((await this.send('GET', '/openapi.json')).body);
+      mustFit(contract, method, target, answer);
+    }
     return answer;
   }
 

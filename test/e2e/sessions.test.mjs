@@ -509,10 +509,10 @@ test('sessions outlive a restart; the folder holds no cookie, password or code',
     assert.ok(!server.log.includes(secret));
   }
   const rows = sql(server, 'SELECT action, object, detail FROM audit');
-  for (const action of ['session.create', 'session.refused', 'session.delete', 'user.update',
-    'user.delete', 'user.reset_password', 'profile.password', 'profile.update',
-    'second_factor.enable', 'second_factor.remove', 'second_factor.recovery_code_used',
-    'second_factor.recovery_codes', 'account.transfer_ownership']) {
+  for (const action of ['session.create', 'session.refused', 'session.delete', 'user.change',
+    'user.delete', 'user.set-password', 'profile.password', 'profile.change',
+    'second-factor.enable', 'second-factor.remove', 'second-factor.recovery-code-used',
+    'second-factor.recovery-codes', 'account.transfer-ownership']) {
     assert.ok(rows.some((row) => row[0] === action), action);
   }
   await server.serve();

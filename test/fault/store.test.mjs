@@ -6,8 +6,10 @@ import path from 'node:path';
 import {after, test} from 'node:test';
 import {DatabaseSync} from 'node:sqlite';
 import {Receiver, Server, certificates, event, folder, millrace, remove, until} from '../e2e/harness.mjs';
-import {change, changes, changingRoutes, database, difference, dump, elsewhere, prepare}
+import {byPeople, change, changes, changingRoutes, database, difference, dump, elsewhere, password,
+  prepare}
   from './control.mjs';
+import {Browser} from '../e2e/people.mjs';
 import {Disk} from './disk.mjs';
 
 const open = [];
@@ -35,10 +37,11 @@ async function scene() {
 }
 
 test('every change of the table of routes has a call here', () => {
-  const known = changes({}, {url: 'https://x', destination: {}, rule: {}, lonely: {}, spareRule: {},
+  const known = changes({}, {url: 'https://x', destination: {}, rule: {}, lonely: {}, spareRule: {}, user: {},
+    invited: {}, client: {}, gone: {},
     serial: 0}).map(([route]) => route);
-  assert.deepEqual(changingRoutes().filter((route) => !known.includes(route) && !elsewhere.has(route)),
-    []);
+  assert.deepEqual(changingRoutes().filter((route) => !known.includes(route) && !elsewhere.has(route)
+    && !byPeople.has(route)), []);
 });
 
 async function delivers({server, receiver}) {
@@ -66,7 +69,32 @@ async function refusesAll(world) {
   }
   await server.signIn();
   await delivers(world);
+  await refusesPeople(world);
   assert.deepEqual(difference(before, dump(server)), {});
+}
+
+// What people change, from signing in on: no session, nothing of theirs changed, no link used up.
+async function refusesPeople({server, ids, browser, link}) {
+  const before = dump(server);
+  const {session} = ids;
+  for (const [route, target, body] of [
+    ['POST /v1/session', '/v1/session', {email: ids.user.email, password}],
+    ['PATCH /v1/profile', '/v1/profile', {name: 'another'}],
+    ['POST /v1/profile/password', '/v1/profile/password',
+      {current_password: password, new_password: `${password} again`}],
+    ['POST /v1/profile/totp', '/v1/profile/totp', {password}],
+    ['DELETE /v1/sessions/{id}', `/v1/sessions/${session}`],
+    ['DELETE /v1/session', '/v1/session'],
+    ['POST /v1/links/{token}', `/v1/links/${link}`, {password}],
+    ['POST /links/{token}', `/links/${link}`, new URLSearchParams({password}).toString()]]) {
+    const answer = await browser.call(route.split(' ')[0], target, body, typeof body === 'string'
+      ? {'content-type': 'application/x-www-form-urlencoded'} : {});
+    assert.equal(answer.status, 503, `${route}: ${answer.text}`);
+    assert.ok(Number(answer.headers['retry-after']) >= 1, route);
+    assert.equal(answer.headers['set-cookie'], undefined, route);
+    assert.deepEqual(difference(before, dump(server)), {}, route);
+  }
+  assert.equal((await browser.call('GET', '/v1/session')).status, 200, 'still signed in');
 }
 
 // When the cause is gone: the same calls, under the keys that were refused.
@@ -77,6 +105,9 @@ async function takesAll(world) {
     assert.ok(answer.status < 300, `${one[0]}: ${answer.status} ${answer.text}`);
   }
   await delivers(world);
+  assert.equal((await world.browser.call('PATCH', '/v1/profile', {name: 'another'})).status, 200);
+  const joined = await world.browser.call('POST', `/v1/links/${world.link}`, {password});
+  assert.equal(joined.status, 200, joined.text);
   assert.equal((await server.stop()).code, 0);
   const check = millrace(['check', '--data', server.data]);
   assert.equal(check.status, 0, check.stdout + check.stderr);
@@ -84,8 +115,13 @@ async function takesAll(world) {
   await delivers(world);
 }
 
-async function pending({server, ids}) {
+async function pending(world) {
+  const {server, ids} = world;
   ids.pending = await server.secret('pending');
+  world.browser = await Browser.open(server, ids.user.email, password);
+  ids.session = (await world.browser.call('GET', '/v1/session')).body.id;
+  const waiting = await server.must('POST', '/v1/users', {email: 'waits@example.org', role: 'default'});
+  world.link = waiting.invite_url.split('/').at(-1);
 }
 
 test('another process holds the write lock', async () => {

@@ -256,6 +256,69 @@ mr_err client_body_apply(mr_str body, mr_arena *arena, struct client_view *view,
 
 /* ---- out ---- */
 
+static const struct shape_member right_answer_members[] = {
+    {"resourceName", .kind = SHAPE_TEXT},
+    {"access", SHAPE_TEXTS, .names = access_names, .n_names = 4},
+};
+static const struct shape right_answer = {"ResourceAccess", right_answer_members,
+                                          sizeof right_answer_members /
+                                              sizeof right_answer_members[0]};
+static const struct shape_member scopes_answer_members[] = {
+    {"globalResources", SHAPE_INNERS, .inner = &right_answer},
+    {"products", SHAPE_INNERS, .inner = &right_answer},
+};
+const struct shape scopes_answer = {"Scopes", scopes_answer_members,
+                                    sizeof scopes_answer_members / sizeof scopes_answer_members[0]};
+static const struct shape_member row_answer_members[] = {
+    {"client_id", .kind = SHAPE_TEXT},
+    {"account_id", .kind = SHAPE_TEXT},
+    {"name", .kind = SHAPE_TEXT},
+    {"client_owner", SHAPE_TEXT, .flags = SHAPE_NULLABLE},
+    {"client_type", SHAPE_ENUM, 0, .names = type_names, .n_names = 2},
+    {"locked", SHAPE_BOOL, .flags = SHAPE_NULLABLE},
+    {"date_created", SHAPE_TEXT, 0, .what = "As in HTTP fields"},
+    {"enabled", .kind = SHAPE_BOOL},
+    {"token_expiry", SHAPE_ENUM, 0, .names = expiry_names, .n_names = EXPIRY_COUNT},
+    {"scopes", SHAPE_INNER, .inner = &scopes_answer},
+};
+static const struct shape row_answer = {"ClientRow", row_answer_members,
+                                        sizeof row_answer_members / sizeof row_answer_members[0]};
+static const struct shape_member client_answer_members[] = {
+    {"client", SHAPE_INNER, .inner = &row_answer},
+};
+const struct shape client_answer = {"Client", client_answer_members,
+                                    sizeof client_answer_members / sizeof client_answer_members[0]};
+static const struct shape_member client_list_answer_members[] = {
+    {"meta", SHAPE_INNER, .inner = &control_page_answer},
+    {"clients", SHAPE_INNERS, .inner = &row_answer},
+};
+const struct shape client_list_answer = {"ClientList", client_list_answer_members,
+                                         sizeof client_list_answer_members /
+                                             sizeof client_list_answer_members[0]};
+static const struct shape_member client_created_answer_members[] = {
+    {"message", .kind = SHAPE_TEXT},
+    {"client_id", .kind = SHAPE_TEXT},
+    {"client_secret", SHAPE_TEXT, SHAPE_OPTIONAL | SHAPE_SECRET,
+     .what = "Not in an answer repeated by its Idempotency-Key"},
+    {"client_type", SHAPE_ENUM, 0, .names = type_names, .n_names = 2},
+    {"account_id", .kind = SHAPE_TEXT},
+    {"name", .kind = SHAPE_TEXT},
+    {"date_created", .kind = SHAPE_TIME},
+    {"client_owner", SHAPE_TEXT, .flags = SHAPE_NULLABLE},
+    {"locked", SHAPE_BOOL, .flags = SHAPE_NULLABLE},
+};
+const struct shape client_created_answer = {"ClientCreated", client_created_answer_members,
+                                            sizeof client_created_answer_members /
+                                                sizeof client_created_answer_members[0]};
+static const struct shape_member client_secret_answer_members[] = {
+    {"client_id", .kind = SHAPE_TEXT},
+    {"client_secret", SHAPE_TEXT, SHAPE_OPTIONAL | SHAPE_SECRET,
+     .what = "Not in an answer repeated by its Idempotency-Key"},
+};
+const struct shape client_secret_answer = {"ClientSecret", client_secret_answer_members,
+                                           sizeof client_secret_answer_members /
+                                               sizeof client_secret_answer_members[0]};
+
 static void write_locked(const struct client_view *view, json_out *out) {
     if (view->locked < 0) {
         json_out_member_null(out, "locked");

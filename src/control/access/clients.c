@@ -163,7 +163,8 @@ static mr_err create_inner(struct control *control, uint32_t account,
     MR_TRY(client_secret_mac(control, secret, mac));
     MR_TRY(client_insert(control, account, spec, mr_str_c(id), mac, number));
     MR_TRY(client_find(control, account, mr_str_c(id), arena, ret_view, ret_refusal));
-    MR_TRY(note(control, account, number, "client.create", ret_view->client_id, MR_STR_NONE));
+    MR_TRY(note(control, account, number, "client.create", ret_view->client_id,
+                MR_STR(AUDIT_SECRET_SHOWN)));
     *ret_secret = secret;
     return MR_OK;
 }
@@ -329,8 +330,9 @@ static mr_err rotate_inner(struct control *control, uint32_t account,
     MR_TRY(make_secret(arena, &secret));
     MR_TRY(put_secret(control, view->number, secret, ends_tokens));
     MR_TRY(client_find(control, account, id, arena, view, ret_refusal));
-    MR_TRY(note(control, account, view->number, "client.rotate_secret", view->client_id,
-                ends_tokens ? MR_STR("{\"revoke_tokens\":true}") : MR_STR_NONE));
+    MR_TRY(note(control, account, view->number, "client.rotate-secret", view->client_id,
+                ends_tokens ? MR_STR("{\"revoke_tokens\":true,\"secret_shown\":true}")
+                            : MR_STR(AUDIT_SECRET_SHOWN)));
     *ret_secret = secret;
     return MR_OK;
 }
@@ -362,7 +364,7 @@ static mr_err revoke_inner(struct control *control, uint32_t account, mr_str id,
     MR_TRY(take_for_change(control, account, id, 0, arena, &editor, view, ret_refusal));
     MR_TRY(client_update(control, view, true));
     MR_TRY(client_find(control, account, id, arena, view, ret_refusal));
-    return note(control, account, view->number, "client.revoke_tokens", view->client_id,
+    return note(control, account, view->number, "client.revoke-tokens", view->client_id,
                 MR_STR_NONE);
 }
 

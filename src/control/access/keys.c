@@ -113,7 +113,9 @@ mr_err key_make(struct control *control, int64_t sign_from_s, mr_wall now,
 
 mr_err signing_key_make(struct control *control, mr_wall now) {
     char kid[CRYPTO_ID_SIZE];
-    return key_make(control, now.ns / MR_NS_PER_S, now, kid);
+    MR_TRY(key_make(control, now.ns / MR_NS_PER_S, now, kid));
+    return audit_add(
+        control, &(struct audit_entry){.action = "signing-key.create", .object = mr_str_c(kid)});
 }
 
 /* ---- loading ---- */

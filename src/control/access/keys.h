@@ -29,6 +29,7 @@ struct signing_key_view {
 
 /* {"now","revoke"} */
 extern const struct shape signing_key_rotation_shape;
+extern const struct shape signing_key_answer;
 
 /* Oldest first, those that verify; texts in arena. *ret_rows has SIGNING_KEYS_MAX places. */
 mr_err signing_keys_list(struct control *control, mr_wall now, mr_arena *arena,

@@ -81,7 +81,7 @@ static mr_err rotate_inner(struct control *control, bool at_once, bool revoke, m
     control->keys_are_stale = true;
     MR_TRY(change_mark(control, MODEL_KEYS, 0));
     MR_TRY(audit_add(control, &(struct audit_entry){.account = control->root_account,
-                                                    .action = "signing_key.rotate",
+                                                    .action = "signing-key.rotate",
                                                     .object = mr_str_c(kid),
                                                     .detail = revoke ? MR_STR("{\"revoke\":true}")
                                                               : at_once ? MR_STR("{\"now\":true}")
@@ -147,12 +147,24 @@ mr_err signing_keys_list(struct control *control, mr_wall now, mr_arena *arena,
     return refuse_error(control, list_inner(control, now, arena, ret_rows, ret_n), ret_refusal);
 }
 
+static const char *const status_names[] = {"pending", "signing", "retired"};
+static const struct shape_member signing_key_answer_members[] = {
+    {"kid", .kind = SHAPE_TEXT},
+    {"status", SHAPE_ENUM, 0, .names = status_names, .n_names = 3},
+    {"algorithm", .kind = SHAPE_TEXT},
+    {"sign_from", .kind = SHAPE_TIME},
+    {"verify_until", SHAPE_TIME, .flags = SHAPE_NULLABLE},
+    {"date_created", .kind = SHAPE_TIME},
+};
+const struct shape signing_key_answer = {"SigningKey", signing_key_answer_members,
+                                         sizeof signing_key_answer_members /
+                                             sizeof signing_key_answer_members[0]};
+
 static void write_key(const struct signing_key_view *view, json_out *out) {
-    static const char *const names[] = {"pending", "signing", "retired"};
     char date[MR_TIME_TEXT_SIZE];
     json_out_object(out);
     json_out_member_str(out, "kid", view->kid);
-    json_out_member_c(out, "status", names[view->status]);
+    json_out_member_c(out, "status", status_names[view->status]);
     json_out_member_c(out, "algorithm", "RS256");
     mr_time_format_ms((mr_wall){view->sign_from_s * MR_NS_PER_S}, date);
     json_out_member_c(out, "sign_from", date);

@@ -45,8 +45,8 @@ mr_err client_find(struct control *control, uint32_t account, mr_str id, mr_aren
     query_i64(&query, account);
     mr_err err = read_one(&query, arena, view);
     if (mr_err_is(err, MR_E_NOT_FOUND)) {
-        return refuse(ret_refusal, REFUSAL_CLIENT_NOT_FOUND, "There is no API client %.*s.",
-                      MR_FMT(mr_str_slice(id, 0, 64)));
+        return refuse(ret_refusal, REFUSAL_CLIENT_NOT_FOUND,
+                      "There is no API client with this id.");
     }
     return err;
 }

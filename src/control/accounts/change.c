@@ -44,7 +44,7 @@ static const struct shape_member settings_members[] = {
      .n_names = 2,
      .what = "whether every user of the account needs one"},
 };
-static const struct shape settings_shape = {"AccountSettings", settings_members, 4};
+const struct shape account_settings_shape = {"AccountSettings", settings_members, 4};
 
 static const struct shape_member platform_members[] = {
     {.name = "platform",
@@ -80,7 +80,10 @@ static const struct shape_member account_members[] = {
      .min = 3,
      .max = EMAIL_BYTES_MAX,
      .what = "who shall own it: is invited"},
-    {.name = "settings", .kind = SHAPE_INNER, .inner = &settings_shape, .what = "its settings"},
+    {.name = "settings",
+     .kind = SHAPE_INNER,
+     .inner = &account_settings_shape,
+     .what = "its settings"},
     {.name = "platforms",
      .kind = SHAPE_INNERS,
      .flags = SHAPE_CHANGE_ONLY | SHAPE_NULLABLE,
@@ -94,9 +97,9 @@ static void read_settings(json_value settings, struct account_view *view) {
     uint32_t validate = (uint32_t)view->validate;
     uint32_t unknown = (uint32_t)view->unknown_types;
     uint32_t factor = view->needs_second_factor;
-    shape_enum(settings, &settings_shape, "validate", &validate);
-    shape_enum(settings, &settings_shape, "unknown_types", &unknown);
-    shape_enum(settings, &settings_shape, "second_factor", &factor);
+    shape_enum(settings, &account_settings_shape, "validate", &validate);
+    shape_enum(settings, &account_settings_shape, "unknown_types", &unknown);
+    shape_enum(settings, &account_settings_shape, "second_factor", &factor);
     view->validate = (enum model_validate)validate;
     view->unknown_types = (enum model_unknown_types)unknown;
     view->needs_second_factor = factor != 0;

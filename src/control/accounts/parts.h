@@ -13,4 +13,7 @@ extern const char *const account_factor_names[2];
 mr_err account_find(struct control *control, uint32_t account, mr_arena *arena,
                     struct account_view *ret_view, struct refusal *ret_refusal);
 
+/* Of bodies and answers. */
+extern const struct shape account_settings_shape;
+
 #endif

@@ -48,6 +48,29 @@ static void write_hash(json_out *out, const char *name, mr_str hash) {
     json_out_member_str(out, name, mr_str_of(hex, RECORD_AUDIT_HASH_BYTES * 2));
 }
 
+static const struct shape_member actor_answer_members[] = {
+    {"kind", .kind = SHAPE_TEXT},
+    {"id", SHAPE_TEXT, .flags = SHAPE_NULLABLE},
+    {"address", SHAPE_TEXT, .flags = SHAPE_NULLABLE},
+};
+static const struct shape actor_answer = {"AuditActor", actor_answer_members,
+                                          sizeof actor_answer_members /
+                                              sizeof actor_answer_members[0]};
+static const struct shape_member audit_row_answer_members[] = {
+    {"number", SHAPE_NUMBER, .min = 1},
+    {"date", .kind = SHAPE_TIME},
+    {"account_id", SHAPE_TEXT, .flags = SHAPE_NULLABLE},
+    {"actor", SHAPE_INNER, .inner = &actor_answer},
+    {"action", .kind = SHAPE_TEXT},
+    {"object", SHAPE_TEXT, .flags = SHAPE_NULLABLE},
+    {"detail", .kind = SHAPE_OBJECT},
+    {"request_id", SHAPE_TEXT, .flags = SHAPE_NULLABLE},
+    {"hash", SHAPE_TEXT, 0, .what = "Hex; each is made of its row and of the hash before"},
+};
+const struct shape audit_row_answer = {"AuditRow", audit_row_answer_members,
+                                       sizeof audit_row_answer_members /
+                                           sizeof audit_row_answer_members[0]};
+
 static void write_row(struct query *query, json_out *out) {
     json_out_object(out);
     json_out_member_i64(out, "number", query_col_i64(query, 0));

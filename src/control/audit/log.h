@@ -4,6 +4,7 @@
 #define MR_CONTROL_AUDIT_LOG_H
 
 #include "control/audit.h"
+#include "control/shape.h"
 
 #define AUDIT_DEPTH_MAX   100000U /* rows that page numbers reach, and that are counted at most */
 #define AUDIT_EXPORT_MAX  10000U  /* rows of one export call */
@@ -18,6 +19,8 @@ struct audit_filter {
     int64_t from_ms, to_ms; /* [from, to) */
     uint64_t before;        /* rows of smaller numbers only; 0: any */
 };
+
+extern const struct shape audit_row_answer; /* of a page's rows */
 
 /* Appends the page as the API shows it; list_url: of the list without page parameters. Refusals:
  * a page beyond AUDIT_DEPTH_MAX (20400). */

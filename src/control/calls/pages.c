@@ -2,9 +2,19 @@
 #include "control/control.h"
 
 #include "base/num.h"
+#include "control/shape.h"
 #include "json/write.h"
 
 #include <stdio.h>
+
+static const struct shape_member members[] = {
+    {"count", SHAPE_NUMBER, 0, .what = "Rows there are; 10001: more than 10,000"},
+    {"page_size", SHAPE_NUMBER, .min = 1, .max = CONTROL_PAGE_SIZE_MAX},
+    {"page_number", SHAPE_NUMBER, .min = 1},
+    {"previous_page_url", SHAPE_TEXT, 0, .what = "Empty: there is none"},
+    {"next_page_url", SHAPE_TEXT, 0, .what = "Empty: there is none"},
+};
+const struct shape control_page_answer = {"Page", members, sizeof members / sizeof members[0]};
 
 mr_err control_page_parse(mr_str size, mr_str number, struct control_page *ret_page,
                           struct refusal *ret_refusal) {

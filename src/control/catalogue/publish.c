@@ -8,7 +8,6 @@
  * the first one's document, and with If-Match it is refused. */
 #include "control/catalogue/publish.h"
 
-#include "control/body.h"
 #include "control/private.h"
 #include "json/write.h"
 #include "os/clock.h"
@@ -18,7 +17,30 @@
 
 #define EXAMPLES_BYTES_MAX (CATALOGUE_EXAMPLES_MAX * (CATALOGUE_EXAMPLE_BYTES_MAX + 1) + 16)
 
-static const struct body_place place = {.path = "", .wrong = REFUSAL_MALFORMED};
+#define DOCUMENT_SCHEMA                                                                            \
+    "{\"description\":\"JSON Schema, draft-07: the contract of an event's data\","                 \
+    "\"type\":[\"object\",\"boolean\"]}"
+#define EXAMPLES_SCHEMA                                                                            \
+    "{\"description\":\"Values of data that are valid by the document\",\"type\":\"array\","       \
+    "\"minItems\":1,\"maxItems\":" TEXT_OF(CATALOGUE_EXAMPLES_MAX) "}"
+#define DOCUMENT_MEMBERS                                                                           \
+    {"document", SHAPE_OWN, SHAPE_NEEDED, .schema = DOCUMENT_SCHEMA}, {                            \
+        "examples", SHAPE_OWN, SHAPE_NEEDED, .schema = EXAMPLES_SCHEMA                             \
+    }
+
+static const struct shape_member schema_members[] = {
+    DOCUMENT_MEMBERS,
+    {"name", SHAPE_TEXT, SHAPE_NEEDED, 1, SCHEMA_NAME_MAX,
+     .what = "A letter or digit, then letters, digits, . _ -"},
+};
+const struct shape schema_shape = {"Schema", schema_members,
+                                   sizeof schema_members / sizeof schema_members[0]};
+static const struct shape_member version_members[] = {
+    DOCUMENT_MEMBERS,
+    {"allow_breaking", SHAPE_BOOL, 0, .what = "Publish also what breaks the version before"},
+};
+const struct shape schema_version_shape = {"SchemaVersion", version_members,
+                                           sizeof version_members / sizeof version_members[0]};
 
 /* What is to be published; texts in the call's arena. */
 struct draft {
@@ -110,8 +132,7 @@ static mr_err take_examples(json_value list, mr_arena *arena, struct draft *draf
 
 static mr_err take_name(json_value root, mr_arena *arena, struct draft *draft,
                         struct refusal *ret_refusal) {
-    MR_TRY(body_text(root, &place, "name", 1, SCHEMA_NAME_MAX, false, arena, &draft->name,
-                     ret_refusal));
+    MR_TRY(shape_text(root, "name", arena, &draft->name));
     return catalogue_name_is_valid(draft->name, SCHEMA_NAME_MAX)
                ? MR_OK
                : refuse(ret_refusal, REFUSAL_MALFORMED,
@@ -122,24 +143,15 @@ static mr_err take_name(json_value root, mr_arena *arena, struct draft *draft,
 /* is_new: with a name, and nothing to break. */
 static mr_err read_body(mr_str body, bool is_new, mr_arena *arena, struct draft *draft,
                         struct refusal *ret_refusal) {
-    static const char *const members[] = {"document", "examples", "name", "allow_breaking"};
-    static const char *const of_next[] = {"document", "examples", "allow_breaking"};
     json_tape tape;
-    mr_err err = body_read(&tape, body, ret_refusal);
+    mr_err err = shape_read(&tape, body, is_new ? &schema_shape : &schema_version_shape,
+                            SHAPE_CREATE, ret_refusal);
     json_value root = json_root(&tape);
-    if (mr_is_ok(err)) {
-        err = body_only(root, &place, is_new ? members : of_next, 3, ret_refusal);
-    }
-    if (mr_is_ok(err)) {
-        err = body_needs(root, &place, members, is_new ? 3 : 2, ret_refusal);
-    }
     if (mr_is_ok(err) && is_new) {
         err = take_name(root, arena, draft, ret_refusal);
     }
     if (mr_is_ok(err)) {
-        err = body_bool(root, &place, "allow_breaking", &draft->allow_breaking, ret_refusal);
-    }
-    if (mr_is_ok(err)) {
+        shape_bool(root, "allow_breaking", &draft->allow_breaking);
         err = take_document(root, arena, draft, ret_refusal);
     }
     if (mr_is_ok(err)) {

@@ -6,6 +6,11 @@
 #define MR_CONTROL_CATALOGUE_PUBLISH_H
 
 #include "control/control.h"
+#include "control/shape.h"
+
+/* The bodies of a new schema and of a further version. */
+extern const struct shape schema_shape;
+extern const struct shape schema_version_shape;
 
 struct publish_call {
     uint32_t account; /* of the caller: 20006 where it is not the root */
@@ -27,12 +32,12 @@ bool catalogue_name_is_valid(mr_str name, size_t max);
 mr_err catalogue_needs_root(const struct control *control, uint32_t account,
                             struct refusal *ret_refusal);
 
-/* A new schema with its version 1. body: {"name","document","examples":[…]}. Refusals: 20400,
+/* A new schema with its version 1. body: of schema_shape. Refusals: 20400,
  * 20001, 20002, 20409 (the name is taken; the limit of schemas or bytes), 31021. The view's texts
  * lie in arena; it is not compiled. */
 mr_err schemas_create(struct control *control, const struct publish_call *call,
                       struct catalogue_schema *ret_view, struct refusal *ret_refusal);
-/* The next version. body: {"document","examples":[…],"allow_breaking"?}. As schemas_create, and
+/* The next version. body: of schema_version_shape. As schemas_create, and
  * 20404; 20409 also for a document that is the latest version's, and for shipped schemas. */
 mr_err schemas_publish(struct control *control, const struct publish_call *call,
                        struct catalogue_schema *ret_view, struct refusal *ret_refusal);

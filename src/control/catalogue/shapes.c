@@ -2,10 +2,68 @@
 #include "control/catalogue/shapes.h"
 
 #include "base/time.h"
+#include "control/catalogue/types.h"
 
 #include <stdio.h>
 
 #define URL_SIZE 4096
+
+#define LIST_SCHEMA "{\"type\":\"array\",\"items\":{}}"
+
+#define VERSION_MEMBERS                                                                            \
+    {"schema", .kind = SHAPE_TEXT}, {"version", SHAPE_NUMBER, .min = 1},                           \
+        {"url", .kind = SHAPE_TEXT},                                                               \
+        {"shipped", SHAPE_BOOL, 0, .what = "It comes with the program"},                           \
+        {"ignored", SHAPE_OWN, 0, .schema = LIST_SCHEMA}, {                                        \
+        "breaking", SHAPE_OWN, 0, .schema = LIST_SCHEMA                                            \
+    }
+static const struct shape_member version_table[] = {
+    VERSION_MEMBERS,
+    {"date_published", SHAPE_TIME, .flags = SHAPE_NULLABLE},
+};
+const struct shape schema_version_answer = {"SchemaVersion", version_table,
+                                            sizeof version_table / sizeof version_table[0]};
+static const struct shape_member whole_members[] = {
+    VERSION_MEMBERS,
+    {"document", SHAPE_OWN, 0, .schema = "{\"type\":[\"object\",\"boolean\"]}"},
+    {"examples", SHAPE_OWN, 0, .schema = LIST_SCHEMA},
+    {"date_published", SHAPE_TIME, .flags = SHAPE_NULLABLE},
+};
+const struct shape schema_whole_answer = {"SchemaVersionWhole", whole_members,
+                                          sizeof whole_members / sizeof whole_members[0]};
+
+#define SCHEMA_MEMBERS                                                                             \
+    {"name", .kind = SHAPE_TEXT}, {"latest_version", SHAPE_NUMBER, .min = 1},                      \
+        {"shipped", .kind = SHAPE_BOOL}, {"url", .kind = SHAPE_TEXT},                              \
+        {"date_created", SHAPE_TIME, .flags = SHAPE_NULLABLE}, {                                   \
+        "date_updated", SHAPE_TIME, .flags = SHAPE_NULLABLE                                        \
+    }
+static const struct shape_member schema_members[] = {SCHEMA_MEMBERS};
+const struct shape schema_answer = {"Schema", schema_members,
+                                    sizeof schema_members / sizeof schema_members[0]};
+static const struct shape_member overview_members[] = {
+    SCHEMA_MEMBERS,
+    {"versions", SHAPE_INNERS, 0, .inner = &schema_version_answer},
+};
+const struct shape schema_overview_answer = {"SchemaOverview", overview_members,
+                                             sizeof overview_members / sizeof overview_members[0]};
+
+static const struct shape_member type_members[] = {
+    {"name", .kind = SHAPE_TEXT},
+    {"product", .kind = SHAPE_TEXT},
+    {"product_group", SHAPE_TEXT, .flags = SHAPE_NULLABLE},
+    {"description", .kind = SHAPE_LINES},
+    {"status", SHAPE_ENUM, 0, .names = event_type_status_names, .n_names = EVENT_TYPE_STATUSES},
+    {"schema", .kind = SHAPE_TEXT},
+    {"schema_version", SHAPE_NUMBER, .min = 1},
+    {"schema_url", .kind = SHAPE_TEXT},
+    {"shipped", .kind = SHAPE_BOOL},
+    {"example", SHAPE_OWN, 0, .schema = "{\"description\":\"Of data\"}"},
+    {"date_created", SHAPE_TIME, .flags = SHAPE_NULLABLE},
+    {"date_updated", SHAPE_TIME, .flags = SHAPE_NULLABLE},
+};
+const struct shape event_type_answer = {"EventType", type_members,
+                                        sizeof type_members / sizeof type_members[0]};
 
 static void write_date(json_out *out, const char *name, int64_t ms) {
     char text[MR_TIME_TEXT_SIZE];

@@ -3,8 +3,15 @@
 #define MR_CONTROL_CATALOGUE_SHAPES_H
 
 #include "base/buf.h"
+#include "control/shape.h"
 #include "json/write.h"
 #include "model/catalogue.h"
+
+extern const struct shape schema_answer;
+extern const struct shape schema_overview_answer;
+extern const struct shape schema_version_answer;
+extern const struct shape schema_whole_answer;
+extern const struct shape event_type_answer;
 
 /* {"name","latest_version","shipped","url","date_created","date_updated"}; with_versions: also
  * "versions", each as schema_version_write without whole. The dates of what is shipped are null. */

@@ -3,7 +3,6 @@
  * the type when the setting event_type_prefix changes. */
 #include "control/catalogue/types.h"
 
-#include "control/body.h"
 #include "control/catalogue/publish.h"
 #include "control/private.h"
 #include "json/write.h"
@@ -13,45 +12,38 @@
 #define PRODUCT_MAX     255
 #define DESCRIPTION_MAX 2000
 
-static const char *const status_names[] = {"available", "deprecated", "restricted", "discontinued"};
-#define STATUSES (sizeof status_names / sizeof status_names[0])
+const char *const event_type_status_names[EVENT_TYPE_STATUSES] = {"available", "deprecated",
+                                                                  "restricted", "discontinued"};
 
-static const char *const member_names[] = {"name",          "schema",      "product",
-                                           "product_group", "description", "status"};
-#define MEMBERS (sizeof member_names / sizeof member_names[0])
-
-static const struct body_place place = {.path = "", .wrong = REFUSAL_MALFORMED};
-
-bool event_type_status_is_known(mr_str status) {
-    for (size_t i = 0; i < STATUSES; i++) {
-        if (mr_str_eq(status, mr_str_c(status_names[i]))) {
-            return true;
-        }
-    }
-    return false;
-}
+static const struct shape_member members[] = {
+    {"name", SHAPE_TEXT, SHAPE_NEEDED, 1, EVENT_TYPE_NAME_MAX,
+     .what = "As events name it: a letter or digit, then letters, digits, . _ -; never changes"},
+    {"schema", SHAPE_TEXT, SHAPE_NEEDED, 1, SCHEMA_NAME_MAX,
+     .what = "Name of its schema, which must be there; never changes"},
+    {"product", SHAPE_TEXT, SHAPE_NEEDED, 1, PRODUCT_MAX, .what = "Product it belongs to"},
+    {"product_group", SHAPE_TEXT, SHAPE_NULLABLE, 1, PRODUCT_MAX,
+     .what = "Product group it belongs to"},
+    {"description", SHAPE_LINES, 0, 0, DESCRIPTION_MAX, .what = "For people"},
+    {"status", SHAPE_ENUM, 0, .names = event_type_status_names, .n_names = EVENT_TYPE_STATUSES,
+     .what = "Whether it can be relied on; available unless told"},
+};
+const struct shape event_type_shape = {"EventType", members, sizeof members / sizeof members[0]};
 
 /* ---- documents ---- */
 
 static mr_err parse_document(json_value root, mr_arena *arena, struct catalogue_type *type,
                              struct refusal *ret_refusal) {
-    static const char *const needed[] = {"name", "product", "schema"};
+    static const struct body_place place = {.path = "", .wrong = REFUSAL_MALFORMED};
     uint32_t status = 0;
     type->description = MR_STR("");
-    MR_TRY(body_only(root, &place, member_names, MEMBERS, ret_refusal));
-    MR_TRY(body_needs(root, &place, needed, 3, ret_refusal));
-    MR_TRY(body_text(root, &place, "name", 1, EVENT_TYPE_NAME_MAX, false, arena, &type->name,
-                     ret_refusal));
-    MR_TRY(body_text(root, &place, "schema", 1, SCHEMA_NAME_MAX, false, arena, &type->schema,
-                     ret_refusal));
-    MR_TRY(body_text(root, &place, "product", 1, PRODUCT_MAX, false, arena, &type->product,
-                     ret_refusal));
-    MR_TRY(body_text(root, &place, "product_group", 1, PRODUCT_MAX, false, arena,
-                     &type->product_group, ret_refusal));
-    MR_TRY(body_text(root, &place, "description", 0, DESCRIPTION_MAX, true, arena,
-                     &type->description, ret_refusal));
-    MR_TRY(body_enum(root, &place, "status", status_names, STATUSES, &status, ret_refusal));
-    type->status = mr_str_c(status_names[status]);
+    MR_TRY(shape_check(root, &event_type_shape, SHAPE_CREATE, &place, ret_refusal));
+    MR_TRY(shape_text(root, "name", arena, &type->name));
+    MR_TRY(shape_text(root, "schema", arena, &type->schema));
+    MR_TRY(shape_text(root, "product", arena, &type->product));
+    MR_TRY(shape_text(root, "product_group", arena, &type->product_group));
+    MR_TRY(shape_text(root, "description", arena, &type->description));
+    shape_enum(root, &event_type_shape, "status", &status);
+    type->status = mr_str_c(event_type_status_names[status]);
     return MR_OK;
 }
 
@@ -291,8 +283,7 @@ static mr_err merge(const struct catalogue_type *before, mr_str body, mr_arena *
     json_tape_init(&tape, JSON_DEPTH_DEFAULT);
     mr_err err = write_document(before, &present);
     if (mr_is_ok(err)) {
-        err = body_merge(mr_buf_view(&present), body, &place, member_names, MEMBERS, &document,
-                         ret_refusal);
+        err = shape_merge(mr_buf_view(&present), body, &event_type_shape, &document, ret_refusal);
     }
     if (mr_is_ok(err)) {
         err = json_tape_read(&tape, mr_buf_view(&document), NULL);

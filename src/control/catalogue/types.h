@@ -6,8 +6,14 @@
 #define MR_CONTROL_CATALOGUE_TYPES_H
 
 #include "control/control.h"
+#include "control/shape.h"
 
-/* body: {"name","product","schema","product_group"?,"description"?,"status"?}. Refusals: 20006,
+#define EVENT_TYPE_STATUSES 4
+extern const char *const event_type_status_names[EVENT_TYPE_STATUSES];
+/* Of bodies; of answers: event_type_answer (shapes.h). */
+extern const struct shape event_type_shape;
+
+/* body: of event_type_shape. Refusals: 20006,
  * 20400, 20001, 20002, 20409 (the name is taken, the limit of types). The view's texts lie in
  * arena. */
 mr_err event_types_create(struct control *control, uint32_t account, mr_str body, mr_arena *arena,
@@ -17,8 +23,5 @@ mr_err event_types_create(struct control *control, uint32_t account, mr_str body
 mr_err event_types_patch(struct control *control, uint32_t account, mr_str name, mr_str body,
                          uint32_t if_version, mr_arena *arena, struct catalogue_type *ret_view,
                          struct refusal *ret_refusal);
-
-/* available, deprecated, restricted, discontinued. */
-bool event_type_status_is_known(mr_str status);
 
 #endif

@@ -5,15 +5,24 @@
  * that POST would refuse. */
 #include "control/destinations/parts.h"
 
-#include "control/body.h"
 #include "control/settings.h"
 #include "json/write.h"
 
 const char *const destination_kind_names[DESTINATION_KINDS] = {"webhook", "kinesis"};
 const char *const destination_status_names[DESTINATION_STATUSES] = {"active", "failed", "disabled"};
-static const char *const member_names[] = {"name",     "description", "kind",
-                                           "settings", "status",      "metadata"};
-#define MEMBERS (sizeof member_names / sizeof member_names[0])
+
+static const struct shape_member members[] = {
+    {"name", SHAPE_TEXT, SHAPE_NEEDED, 1, DESTINATION_NAME_MAX, .what = "For people"},
+    {"description", SHAPE_LINES, 0, 0, DESTINATION_DESCRIPTION_MAX, .what = "For people"},
+    {"kind", SHAPE_ENUM, SHAPE_NEEDED, .names = destination_kind_names,
+     .n_names = DESTINATION_KINDS, .what = "What it leads to; never changes"},
+    {"settings", SHAPE_CHOICE, SHAPE_NEEDED, .n_names = DESTINATION_KINDS,
+     .choices = settings_shapes, .by = "kind", .what = "Of its kind"},
+    {"status", SHAPE_ENUM, 0, .names = destination_status_names, .n_names = DESTINATION_STATUSES,
+     .what = "active or disabled; failed may stand where it is failed already"},
+    {"metadata", SHAPE_OBJECT, 0, .max = METADATA_BYTES_MAX, .what = "The caller's own"},
+};
+const struct shape destination_shape = {"Destination", members, sizeof members / sizeof members[0]};
 
 static const struct body_place place = {.path = "", .wrong = REFUSAL_MALFORMED};
 
@@ -27,8 +36,7 @@ void destination_draft_done(struct destination_draft *draft) {
 static mr_err parse_status(json_value root, enum model_destination_status before,
                            struct destination_draft *draft, struct refusal *ret_refusal) {
     uint32_t status = (uint32_t)before;
-    MR_TRY(body_enum(root, &place, "status", destination_status_names, DESTINATION_STATUSES,
-                     &status, ret_refusal));
+    shape_enum(root, &destination_shape, "status", &status);
     if (status == (uint32_t)MODEL_FAILED && before != MODEL_FAILED) {
         return refuse(ret_refusal, REFUSAL_MALFORMED,
                       "status must be one of: active, disabled (failed is set by tests and "
@@ -42,25 +50,19 @@ static mr_err parse_status(json_value root, enum model_destination_status before
 static mr_err parse_document(struct settings_context *context, json_value root,
                              const struct destination_view *before, mr_arena *arena,
                              struct destination_draft *draft, struct refusal *ret_refusal) {
-    static const char *const needed[] = {"name", "kind", "settings"};
-    uint32_t kind = 0;
-    MR_TRY(body_only(root, &place, member_names, MEMBERS, ret_refusal));
-    MR_TRY(body_needs(root, &place, needed, 3, ret_refusal));
-    MR_TRY(body_text(root, &place, "name", 1, DESTINATION_NAME_MAX, false, arena, &draft->name,
-                     ret_refusal));
-    MR_TRY(body_enum(root, &place, "kind", destination_kind_names, DESTINATION_KINDS, &kind,
-                     ret_refusal));
+    uint32_t kind = before != NULL ? (uint32_t)before->kind : 0;
+    shape_enum(root, &destination_shape, "kind", &kind);
     if (before != NULL && kind != (uint32_t)before->kind) {
         return refuse(ret_refusal, REFUSAL_MALFORMED,
                       "kind cannot be changed: create another destination.");
     }
+    MR_TRY(shape_check(root, &destination_shape, SHAPE_CREATE, &place, ret_refusal));
     context->kind = (enum model_destination_kind)kind;
     draft->description = MR_STR("");
     draft->metadata = MR_STR("{}");
-    MR_TRY(body_text(root, &place, "description", 0, DESTINATION_DESCRIPTION_MAX, true, arena,
-                     &draft->description, ret_refusal));
-    MR_TRY(body_object(root, &place, "metadata", METADATA_BYTES_MAX, arena, &draft->metadata,
-                       ret_refusal));
+    MR_TRY(shape_text(root, "name", arena, &draft->name));
+    MR_TRY(shape_text(root, "description", arena, &draft->description));
+    MR_TRY(shape_object(root, "metadata", arena, &draft->metadata));
     MR_TRY(parse_status(root, before != NULL ? before->status : MODEL_ACTIVE, draft, ret_refusal));
     return settings_parse(context, json_find(root, MR_STR("settings")), arena, &draft->settings,
                           ret_refusal);
@@ -147,8 +149,7 @@ mr_err destination_draft_patch(struct control *control, const struct destination
     mr_buf_init(&present, DOCUMENT_MAX);
     mr_err err = write_document(before, &present);
     if (mr_is_ok(err)) {
-        err = body_merge(mr_buf_view(&present), body, &place, member_names, MEMBERS, &document,
-                         ret_refusal);
+        err = shape_merge(mr_buf_view(&present), body, &destination_shape, &document, ret_refusal);
     }
     mr_buf_done(&present);
     if (mr_is_ok(err)) {

@@ -9,6 +9,7 @@
 static mr_err parse_stored(struct control *control, enum model_destination_kind kind,
                            mr_str settings, mr_secret private_form, mr_arena *arena,
                            struct model_settings *ret_settings) {
+    static const struct body_place place = {.path = "settings.", .wrong = REFUSAL_MALFORMED};
     json_tape tape;
     json_tape stored;
     struct refusal refusal;
@@ -19,6 +20,9 @@ static mr_err parse_stored(struct control *control, enum model_destination_kind 
         err = json_tape_read(&stored, mr_secret_reveal(private_form), NULL);
     }
     if (mr_is_ok(err)) {
+        err = shape_check(json_root(&tape), settings_shapes[kind], SHAPE_CREATE, &place, &refusal);
+    }
+    if (mr_is_ok(err)) {
         struct settings_context context = {
             .options = &control->options,
             .has_signing = true,
@@ -27,11 +31,11 @@ static mr_err parse_stored(struct control *control, enum model_destination_kind 
             .stored = json_root(&stored),
         };
         err = settings_parse(&context, json_root(&tape), arena, ret_settings, &refusal);
-        if (mr_err_is(err, CONTROL_E_REFUSED)) {
-            mr_error(control->options.log, "stored_settings_invalid",
-                     mr_kv_c("reason", refusal.message));
-            err = MR_ERR(MR_E_INVALID);
-        }
+    }
+    if (mr_err_is(err, CONTROL_E_REFUSED)) {
+        mr_error(control->options.log, "stored_settings_invalid",
+                 mr_kv_c("reason", refusal.message));
+        err = MR_ERR(MR_E_INVALID);
     }
     json_tape_done(&tape);
     json_tape_done(&stored);

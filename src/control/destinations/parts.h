@@ -8,10 +8,6 @@
 #define DOCUMENT_MAX ((size_t)1 << 20)
 
 /* Of kind and status in the API, in the order of their enums in model/. */
-#define DESTINATION_KINDS    2
-#define DESTINATION_STATUSES 3
-extern const char *const destination_kind_names[DESTINATION_KINDS];
-extern const char *const destination_status_names[DESTINATION_STATUSES];
 
 /* ---- rows.c ---- */
 

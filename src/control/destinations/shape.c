@@ -1,7 +1,48 @@
 /* The JSON of a destination. */
-#include "control/destinations.h"
-
+#include "control/destinations/parts.h"
+#include "control/settings.h"
 #include "json/write.h"
+
+#define RULES_SCHEMA "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}"
+#define LAST_TEST_SCHEMA                                                                           \
+    "{\"type\":[\"object\",\"null\"],\"description\":\"What the last test event met\"}"
+
+static const struct shape_member counter_members[] = {
+    {"pending", .kind = SHAPE_NUMBER}, {"delivered", .kind = SHAPE_NUMBER},
+    {"dead", .kind = SHAPE_NUMBER},    {"discarded", .kind = SHAPE_NUMBER},
+    {"skipped", .kind = SHAPE_NUMBER}, {"failed_attempts", .kind = SHAPE_NUMBER},
+};
+const struct shape destination_counters_answer = {
+    "Counters", counter_members, sizeof counter_members / sizeof counter_members[0]};
+
+static const struct shape_member gap_members[] = {
+    {"from", .kind = SHAPE_TIME},
+    {"to", .kind = SHAPE_TIME},
+    {"events", SHAPE_NUMBER, 0, .what = "Matches that were skipped while it was disabled"},
+};
+static const struct shape gap_answer = {"Gap", gap_members,
+                                        sizeof gap_members / sizeof gap_members[0]};
+
+static const struct shape_member members[] = {
+    {"id", .kind = SHAPE_TEXT},
+    {"account_id", .kind = SHAPE_TEXT},
+    {"name", .kind = SHAPE_TEXT},
+    {"description", .kind = SHAPE_LINES},
+    {"kind", SHAPE_ENUM, 0, .names = destination_kind_names, .n_names = DESTINATION_KINDS},
+    {"settings", SHAPE_CHOICE, 0, .n_names = DESTINATION_KINDS, .choices = settings_shapes,
+     .by = "kind"},
+    {"status", SHAPE_ENUM, 0, .names = destination_status_names, .n_names = DESTINATION_STATUSES},
+    {"last_test", SHAPE_OWN, 0, .schema = LAST_TEST_SCHEMA},
+    {"counters", SHAPE_INNER, 0, .inner = &destination_counters_answer},
+    {"rules", SHAPE_OWN, 0, .schema = RULES_SCHEMA},
+    {"metadata", .kind = SHAPE_OBJECT},
+    {"date_created", .kind = SHAPE_TIME},
+    {"date_updated", .kind = SHAPE_TIME},
+    {"gap", SHAPE_INNER, SHAPE_OPTIONAL, .inner = &gap_answer,
+     .what = "In the answer to the change that enables it"},
+};
+const struct shape destination_answer = {"Destination", members,
+                                         sizeof members / sizeof members[0]};
 
 void destination_write_counters(const struct destination_counters *counters, struct json_out *out) {
     if (counters == NULL) {

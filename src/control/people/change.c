@@ -127,7 +127,7 @@ static mr_err audit_draft(struct control *control, const struct user_view *view,
     mr_err err = json_out_finish(&out);
     if (mr_is_ok(err)) {
         err = audit_add(control, &(struct audit_entry){.account = view->account,
-                                                       .action = "user.update",
+                                                       .action = "user.change",
                                                        .object = view->id,
                                                        .detail = mr_buf_view(&detail)});
     }
@@ -258,7 +258,7 @@ static mr_err transfer_inner(struct control *control, const struct user_editor *
     query_i64(&query, account);
     MR_TRY(query_run(&query));
     MR_TRY(audit_add(control, &(struct audit_entry){.account = account,
-                                                    .action = "account.transfer_ownership",
+                                                    .action = "account.transfer-ownership",
                                                     .object = next->id}));
     MR_TRY(users_get_number(control, next->number, arena, next, ret_refusal));
     MR_TRY(user_changed_tell(control, &owner,
@@ -309,7 +309,7 @@ static mr_err reset_inner(struct control *control, uint32_t number, mr_str hash,
     MR_TRY(users_set_password(control, number, hash, MR_STR_NONE));
     MR_TRY(totp_forget(control, number));
     MR_TRY(audit_add(control, &(struct audit_entry){.account = view.account,
-                                                    .action = "user.reset_password",
+                                                    .action = "user.set-password",
                                                     .object = view.id}));
     return user_changed_tell(control, &view, "Your password was set by the operator.", ret_refusal);
 }

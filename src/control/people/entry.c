@@ -222,7 +222,7 @@ static mr_err set_password(struct control *control, const struct entry_form *for
     bool is_invite = view->kind == LINK_INVITE;
     MR_TRY(set_name(control, view->user.number, form->name));
     MR_TRY(users_set_password(control, view->user.number, hash, MR_STR_NONE));
-    MR_TRY(audit_use(control, view, is_invite ? "user.join" : "user.password_reset"));
+    MR_TRY(audit_use(control, view, is_invite ? "user.join" : "user.password-reset"));
     if (!is_invite) {
         MR_TRY(user_changed_tell(control, &view->user,
                                  "Your password was changed, by a link that "
@@ -235,7 +235,7 @@ static mr_err set_password(struct control *control, const struct entry_form *for
 static mr_err open_portal(struct control *control, const struct entry_caller *caller, mr_wall now,
                           struct entry_outcome *outcome) {
     char id[SESSION_ID_SIZE];
-    MR_TRY(audit_use(control, &outcome->view, "portal_link.open"));
+    MR_TRY(audit_use(control, &outcome->view, "portal-link.open"));
     return sessions_open(control, outcome->view.user.number, caller->address, caller->agent, now,
                          outcome->cookie, id);
 }
@@ -292,6 +292,19 @@ void entry_forget_setup_file(struct control *control) {
 }
 
 /* ---- JSON ---- */
+
+static const struct shape_member link_answer_members[] = {
+    {"kind", SHAPE_ENUM, 0, .names = link_kind_names, .n_names = LINK_KIND_COUNT},
+    {"account_id", .kind = SHAPE_TEXT},
+    {"account_name", .kind = SHAPE_TEXT},
+    {"email", SHAPE_TEXT, .flags = SHAPE_OPTIONAL},
+    {"name", SHAPE_TEXT, .flags = SHAPE_OPTIONAL},
+    {"role", SHAPE_TEXT, .flags = SHAPE_OPTIONAL},
+    {"date_expires", SHAPE_TIME, .flags = SHAPE_NULLABLE},
+    {"members", SHAPE_TEXTS, .what = "Of the body that its use takes"},
+};
+const struct shape link_answer = {"Link", link_answer_members,
+                                  sizeof link_answer_members / sizeof link_answer_members[0]};
 
 mr_err entry_view_write_json(const struct entry_view *view, mr_buf *out) {
     char date[MR_TIME_TEXT_SIZE];

@@ -14,6 +14,7 @@
 
 /* Bodies, by kind of link; portal links take an empty object. */
 extern const struct shape *const entry_shapes[LINK_KIND_COUNT];
+extern const struct shape link_answer; /* of entry_view_write_json */
 
 struct entry_view {
     enum link_kind kind;
@@ -47,7 +48,7 @@ struct entry_outcome {
     char cookie[SESSION_COOKIE_CHARS + 1]; /* of a portal link, else ""; the caller wipes it */
 };
 /* Uses the link up. hash: of the password, argon2id's own form. 20404. Audit rows
- * "installation.setup", "user.join", "user.password_reset", "portal_link.open". */
+ * "installation.setup", "user.join", "user.password-reset", "portal-link.open". */
 mr_err entry_use(struct control *control, mr_str token, const struct entry_form *form, mr_str hash,
                  const struct entry_caller *caller, mr_wall now, mr_arena *arena,
                  struct entry_outcome *ret_outcome, struct refusal *ret_refusal);

@@ -89,7 +89,7 @@ static mr_err tell(struct control *control, enum link_kind kind, mr_arena *arena
     mr_str account;
     MR_TRY(account_name(control, made->user.account, arena, &account));
     mr_buf text;
-    mr_buf_init(&text, TEXT_MAX);
+    mr_buf_init_private(&text, TEXT_MAX);
     mr_err err = mr_buf_reserve(&text, TEXT_MAX, NULL); /* no copies left behind */
     if (mr_is_ok(err)) {
         err = kind == LINK_INVITE ? write_invite(made, account, &text)
@@ -171,7 +171,7 @@ static mr_err again_inner(struct control *control, const struct link_maker *make
                       "The user has accepted the invite already.");
     }
     MR_TRY(maker_judge_user(maker, &made->user, ret_refusal));
-    MR_TRY(maker_audit(control, &made->user, "user.invite_again"));
+    MR_TRY(maker_audit(control, &made->user, "user.invite-again"));
     return maker_tell(control, maker, LINK_INVITE, arena, made, ret_refusal);
 }
 

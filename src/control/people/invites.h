@@ -36,7 +36,7 @@ mr_err invites_make_owner(struct control *control, uint32_t account, mr_str emai
                           struct refusal *ret_refusal);
 
 /* POST /v1/users/{id}/reset-link. 20404; 20006: the user has more rights than the maker, or is the
- * Owner of the maker's own account; 20409: the user is not active. Audit row "user.reset_link". */
+ * Owner of the maker's own account; 20409: the user is not active. Audit row "user.reset-link". */
 mr_err resets_make(struct control *control, const struct link_maker *maker, mr_str id,
                    mr_arena *arena, struct link_made *ret_made, struct refusal *ret_refusal);
 /* {"email"} */
@@ -51,9 +51,10 @@ mr_err resets_request(struct control *control, mr_str email, mr_str base_url, mr
 
 /* {"role","return_url"} */
 extern const struct shape portal_link_shape;
+extern const struct shape portal_link_answer;
 /* POST /v1/portal-links: a link that opens a session of the account's portal user of that role
  * (Developer where none is named), which is made when it is first needed. 20006; 20409 where that
- * user was disabled or given another role. Audit row "portal_link.create". */
+ * user was disabled or given another role. Audit row "portal-link.create". */
 mr_err portal_links_create(struct control *control, const struct link_maker *maker, mr_str body,
                            mr_arena *arena, struct link_made *ret_made,
                            struct refusal *ret_refusal);

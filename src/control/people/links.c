@@ -13,24 +13,27 @@
 
 #define MINUTE_MS (INT64_C(60) * 1000)
 
-static const struct {
-    const char *name;
-    int64_t ms; /* 0: until it is used */
-} kinds[LINK_KIND_COUNT] = {
-    [LINK_SETUP] = {"setup", 0},
-    [LINK_INVITE] = {"invite", 7 * 24 * 60 * MINUTE_MS},
-    [LINK_RESET] = {"reset", 60 * MINUTE_MS},
-    [LINK_PORTAL] = {"portal", 5 * MINUTE_MS},
+const char *const link_kind_names[LINK_KIND_COUNT] = {
+    [LINK_SETUP] = "setup",
+    [LINK_INVITE] = "invite",
+    [LINK_RESET] = "reset",
+    [LINK_PORTAL] = "portal",
+};
+static const int64_t lasts_ms[LINK_KIND_COUNT] = {
+    [LINK_SETUP] = 0, /* until it is used */
+    [LINK_INVITE] = 7 * 24 * 60 * MINUTE_MS,
+    [LINK_RESET] = 60 * MINUTE_MS,
+    [LINK_PORTAL] = 5 * MINUTE_MS,
 };
 
 const char *link_kind_name(enum link_kind kind) {
     MR_ASSERT(kind < LINK_KIND_COUNT);
-    return kinds[kind].name;
+    return link_kind_names[kind];
 }
 
 mr_str link_url(mr_str base_url, const char *token, mr_arena *arena) {
     mr_buf url;
-    mr_buf_init(&url, LINK_URL_MAX);
+    mr_buf_init_private(&url, LINK_URL_MAX);
     mr_str copy = MR_STR_NONE;
     if (mr_is_ok(mr_buf_printf(&url, "%.*s/links/%s", MR_FMT(base_url), token))) {
         copy = mr_arena_str(arena, mr_buf_view(&url));
@@ -58,7 +61,7 @@ static mr_err sweep(struct control *control, int64_t now_ms) {
 mr_err links_end(struct control *control, enum link_kind kind, uint32_t user) {
     struct query query = query_begin(
         &control->store, "DELETE FROM links WHERE kind = ?1 AND coalesce(user, 0) = ?2");
-    query_text(&query, mr_str_c(kinds[kind].name));
+    query_text(&query, mr_str_c(link_kind_names[kind]));
     query_i64(&query, user);
     return query_run(&query);
 }
@@ -69,7 +72,7 @@ static mr_err insert(struct control *control, mr_str hash, const struct link_vie
         &control->store, "INSERT INTO links(token_hash, kind, account, user, created_ms,"
                          " expires_ms, detail) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)");
     query_blob(&query, hash);
-    query_text(&query, mr_str_c(kinds[link->kind].name));
+    query_text(&query, mr_str_c(link_kind_names[link->kind]));
     query_i64(&query, link->account);
     if (link->user == 0) {
         query_null(&query);
@@ -86,7 +89,7 @@ static mr_err insert(struct control *control, mr_str hash, const struct link_vie
 static mr_err make_token(char token[static LINK_TOKEN_SIZE]) {
     uint8_t bytes[SECRET_BYTES];
     mr_buf text;
-    mr_buf_init(&text, LINK_TOKEN_CHARS);
+    mr_buf_init_private(&text, LINK_TOKEN_CHARS);
     crypto_random(bytes, sizeof bytes);
     mr_err err = mr_base64url_encode(mr_str_of((const char *)bytes, sizeof bytes), &text);
     crypto_wipe(bytes, sizeof bytes);
@@ -108,7 +111,7 @@ mr_err links_make(struct control *control, enum link_kind kind, uint32_t account
         .kind = kind,
         .account = account,
         .user = user,
-        .expires_ms = kinds[kind].ms == 0 ? INT64_MAX : mr_wall_ms(now) + kinds[kind].ms,
+        .expires_ms = lasts_ms[kind] == 0 ? INT64_MAX : mr_wall_ms(now) + lasts_ms[kind],
         .detail = detail};
     char token[LINK_TOKEN_SIZE];
     uint8_t hash[CRYPTO_SHA256_BYTES];
@@ -139,7 +142,7 @@ static mr_err refuse_link(struct refusal *ret_refusal) {
 
 static enum link_kind kind_of(mr_str name) {
     size_t i = 0;
-    while (i + 1 < LINK_KIND_COUNT && !mr_str_eq(name, mr_str_c(kinds[i].name))) {
+    while (i + 1 < LINK_KIND_COUNT && !mr_str_eq(name, mr_str_c(link_kind_names[i]))) {
         i++;
     }
     return (enum link_kind)i;

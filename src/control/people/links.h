@@ -23,6 +23,7 @@ enum link_kind {
     LINK_PORTAL,    /* 5 minutes; several at a time */
     LINK_KIND_COUNT,
 };
+extern const char *const link_kind_names[LINK_KIND_COUNT];
 const char *link_kind_name(enum link_kind kind); /* "invite" */
 
 struct link_view {

@@ -66,7 +66,7 @@ mr_err mail_queue_until(struct control *control, mr_str recipient, mr_str subjec
                       "Could not queue the mail: too many wait to be sent already.");
     }
     mr_buf content;
-    mr_buf_init(&content, MAIL_TEXT_MAX + MAIL_SUBJECT_MAX + 1);
+    mr_buf_init_private(&content, MAIL_TEXT_MAX + MAIL_SUBJECT_MAX + 1);
     mr_err err = mr_buf_reserve(&content, subject.len + 1 + text.len, NULL); /* no copies left */
     mr_str rest = subject;
     mr_str line;

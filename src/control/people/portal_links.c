@@ -30,7 +30,7 @@ static const struct shape_member members[] = {
      .max = RETURN_URL_MAX,
      .what = "Where the way back leads: a URL that begins with https://"},
 };
-const struct shape portal_link_shape = {"PortalLinkCreate", members, 2};
+const struct shape portal_link_shape = {"PortalLink", members, 2};
 
 struct portal_ask {
     enum auth_role role;
@@ -102,7 +102,7 @@ static mr_err create_inner(struct control *control, const struct link_maker *mak
     MR_TRY(take_user(control, maker->account, ask->role, arena, &made->user, ret_refusal));
     MR_TRY(maker_judge(maker, made->user.role, made->user.products, ret_refusal));
     MR_TRY(audit_add(control, &(struct audit_entry){.account = maker->account,
-                                                    .action = "portal_link.create",
+                                                    .action = "portal-link.create",
                                                     .object = made->user.id}));
     mr_buf detail;
     mr_buf_init(&detail, RETURN_URL_MAX + 64);
@@ -130,6 +130,17 @@ mr_err portal_links_create(struct control *control, const struct link_maker *mak
     return change_end(control, create_inner(control, maker, &ask, arena, ret_made, ret_refusal),
                       ret_refusal);
 }
+
+static const struct shape_member portal_link_answer_members[] = {
+    {"url", SHAPE_TEXT, SHAPE_OPTIONAL | SHAPE_SECRET,
+     .what = "Not in an answer repeated by its Idempotency-Key"},
+    {"account_id", .kind = SHAPE_TEXT},
+    {"role", .kind = SHAPE_TEXT},
+    {"date_expires", .kind = SHAPE_TIME},
+};
+const struct shape portal_link_answer = {"PortalLink", portal_link_answer_members,
+                                         sizeof portal_link_answer_members /
+                                             sizeof portal_link_answer_members[0]};
 
 mr_err portal_link_write_json(const struct link_made *made, mr_buf *out) {
     char date[MR_TIME_TEXT_SIZE];

@@ -16,7 +16,7 @@
 static const struct shape_member profile_members[] = {
     {.name = "name", .kind = SHAPE_TEXT, .min = 0, .max = 255, .what = "Your name, for people"},
 };
-const struct shape profile_shape = {"ProfileChange", profile_members, 1};
+const struct shape profile_shape = {"Profile", profile_members, 1};
 
 static const struct shape_member change_members[] = {
     PASSWORD_MEMBER("current_password", SHAPE_SECRET, 1, "The present password"),
@@ -76,7 +76,7 @@ static mr_err patch_inner(struct control *control, uint32_t user, mr_str body, u
     query_i64(&query, mr_wall_ms(os_wall_now()));
     query_i64(&query, user);
     MR_TRY(query_run(&query));
-    MR_TRY(audit(control, view, "profile.update"));
+    MR_TRY(audit(control, view, "profile.change"));
     return users_get_number(control, user, arena, view, ret_refusal);
 }
 
@@ -119,7 +119,7 @@ static mr_err set_inner(struct control *control, uint32_t user, mr_str old_hash,
 mr_err profile_set_password(struct control *control, uint32_t user, mr_str old_hash,
                             mr_str new_hash, mr_str except_session, struct refusal *ret_refusal) {
     mr_arena arena;
-    mr_arena_init(&arena, 65536);
+    mr_arena_init_private(&arena, 65536);
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = change_end(

@@ -35,7 +35,7 @@ static mr_err reset_inner(struct control *control, const struct link_maker *make
         return refuse(ret_refusal, REFUSAL_INVALID_ACCOUNT,
                       "Only an active user, who is a person, has a password to be reset.");
     }
-    MR_TRY(maker_audit(control, &made->user, "user.reset_link"));
+    MR_TRY(maker_audit(control, &made->user, "user.reset-link"));
     return maker_tell(control, maker, LINK_RESET, arena, made, ret_refusal);
 }
 
@@ -51,7 +51,7 @@ mr_err resets_make(struct control *control, const struct link_maker *maker, mr_s
 mr_err resets_enter(struct control *control, mr_str email, mr_str address,
                     struct refusal *ret_refusal) {
     mr_arena arena;
-    mr_arena_init(&arena, 4096);
+    mr_arena_init_private(&arena, 4096);
     mr_str folded = user_email_fold(&arena, email);
     mr_err err = mr_str_is_absent(folded) ? MR_ERR(MR_E_NOMEM) : MR_OK;
     if (mr_is_ok(err) && control->reset_door == NULL) {
@@ -86,7 +86,7 @@ static mr_err request_inner(struct control *control, mr_str email, mr_str base_u
         const struct link_maker maker = {
             .account = rows[i].account, .base_url = base_url, .now = now};
         if (rows[i].status == USER_ACTIVE && !mr_str_ends(folded, MR_STR(USER_PORTAL_DOMAIN))) {
-            MR_TRY(maker_audit(control, &rows[i], "user.reset_request"));
+            MR_TRY(maker_audit(control, &rows[i], "user.reset-request"));
             MR_TRY(maker_tell(control, &maker, LINK_RESET, arena, &made, ret_refusal));
         }
     }
@@ -99,7 +99,7 @@ mr_err resets_request(struct control *control, mr_str email, mr_str base_url, mr
         return MR_OK;
     }
     mr_arena arena;
-    mr_arena_init(&arena, 262144);
+    mr_arena_init_private(&arena, 262144);
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = change_end(control, request_inner(control, email, base_url, now, &arena, ret_refusal),

@@ -32,7 +32,7 @@ mr_err session_id_of(struct crypto_hasher *hasher, mr_str cookie,
 /* 32 bytes in base64url with a NUL. */
 static mr_err encode_32(const uint8_t bytes[static 32], char out[static SESSION_COOKIE_CHARS + 1]) {
     mr_buf text;
-    mr_buf_init(&text, 64);
+    mr_buf_init_private(&text, 64);
     mr_err err = mr_base64url_encode(mr_str_of((const char *)bytes, 32), &text);
     if (mr_is_ok(err)) {
         bool fits = mr_str_to_c(mr_buf_view(&text), out, SESSION_COOKIE_CHARS + 1);
@@ -279,6 +279,19 @@ static void write_date(json_out *out, const char *name, int64_t ms) {
     mr_time_format_ms(mr_wall_of_ms(ms), date);
     json_out_member_c(out, name, date);
 }
+
+static const struct shape_member own_session_answer_members[] = {
+    {"id", .kind = SHAPE_TEXT},
+    {"current", SHAPE_BOOL, 0, .what = "The one that this call came with"},
+    {"date_created", .kind = SHAPE_TIME},
+    {"date_seen", .kind = SHAPE_TIME},
+    {"date_expires", .kind = SHAPE_TIME},
+    {"address", .kind = SHAPE_TEXT},
+    {"agent", .kind = SHAPE_TEXT},
+};
+const struct shape own_session_answer = {"OwnSession", own_session_answer_members,
+                                         sizeof own_session_answer_members /
+                                             sizeof own_session_answer_members[0]};
 
 mr_err session_list_write_json(const struct session_view *rows, size_t n, mr_str current_id,
                                const struct control_page *page, uint64_t count, mr_str url,

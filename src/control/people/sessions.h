@@ -9,6 +9,7 @@
 #define MR_CONTROL_PEOPLE_SESSIONS_H
 
 #include "control/control.h"
+#include "control/shape.h"
 #include "crypto/hash.h"
 
 #define SESSION_COOKIE_NAME      "__Host-millrace"
@@ -28,6 +29,8 @@ mr_err session_id_of(struct crypto_hasher *hasher, mr_str cookie,
 /* What X-CSRF-Token must hold in this session. Any thread. */
 mr_err session_csrf_of(struct crypto_hasher *hasher, mr_str cookie,
                        char ret_token[static SESSION_CSRF_SIZE]);
+
+extern const struct shape own_session_answer; /* of a list's rows */
 
 struct session_view {
     mr_str id;

@@ -36,7 +36,7 @@ static const struct shape_member signin_members[] = {
      .max = 64,
      .what = "Where the e-mail is a user in several accounts: which one"},
 };
-const struct shape signin_shape = {"SessionCreate", signin_members, COUNT(signin_members)};
+const struct shape signin_shape = {"Session", signin_members, COUNT(signin_members)};
 
 static const struct shape_member second_members[] = {
     {.name = "ticket",
@@ -167,7 +167,7 @@ static mr_err audit_wrong(struct control *control, uint32_t user, const char *st
     struct user_view view;
     struct refusal refusal;
     mr_arena arena;
-    mr_arena_init(&arena, 65536);
+    mr_arena_init_private(&arena, 65536);
     mr_err err = user == 0 ? MR_ERR(MR_E_NOT_FOUND)
                            : users_get_number(control, user, &arena, &view, &refusal);
     if (mr_is_ok(err)) {
@@ -262,7 +262,7 @@ mr_err signin_finish(struct control *control, mr_str email,
                      struct refusal *ret_refusal) {
     struct signin_outcome outcome = {.kind = SIGNIN_WRONG};
     mr_arena arena;
-    mr_arena_init(&arena, 65536);
+    mr_arena_init_private(&arena, 65536);
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = change_end(
@@ -347,7 +347,7 @@ mr_err signin_second(struct control *control, mr_str ticket, mr_str code,
                      struct refusal *ret_refusal) {
     struct signin_outcome outcome = {.kind = SIGNIN_WRONG};
     mr_arena arena;
-    mr_arena_init(&arena, 65536);
+    mr_arena_init_private(&arena, 65536);
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = change_end(control,
@@ -395,7 +395,7 @@ mr_err signin_again_finish(struct control *control, uint32_t user, mr_str addres
                            struct refusal *ret_refusal) {
     mr_arena arena;
     struct user_view view;
-    mr_arena_init(&arena, 65536);
+    mr_arena_init_private(&arena, 65536);
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = users_get_number(control, user, &arena, &view, ret_refusal);

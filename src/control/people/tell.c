@@ -30,8 +30,8 @@ mr_err user_changed_tell(struct control *control, const struct user_view *user, 
     }
     mr_buf text;
     mr_arena arena;
-    mr_buf_init(&text, TEXT_MAX);
-    mr_arena_init(&arena, TEXT_MAX);
+    mr_buf_init_private(&text, TEXT_MAX);
+    mr_arena_init_private(&arena, TEXT_MAX);
     mr_err err = write_text(control, user, what, &arena, &text);
     if (mr_is_ok(err)) {
         err = mail_queue(control, user->email, MR_STR("Your Millrace user was changed"),

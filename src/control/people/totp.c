@@ -160,8 +160,11 @@ static mr_err begin_inner(struct control *control, uint32_t user, mr_arena *aren
     base32(seed, sizeof text, text);
     mr_err err = store_seed(control, user, &factor, seed);
     crypto_wipe(seed, sizeof seed);
+    if (mr_is_ok(err)) {
+        err = add_audit(control, &factor, "second-factor.begin");
+    }
     mr_buf url;
-    mr_buf_init(&url, URL_MAX);
+    mr_buf_init_private(&url, URL_MAX);
     if (mr_is_ok(err)) {
         err = write_url(&factor, mr_str_of(text, sizeof text), &url);
     }
@@ -257,7 +260,7 @@ static mr_err use_recovery(struct control *control, uint32_t user, const struct 
         return MR_OK;
     }
     *ret_is_right = true;
-    return add_audit(control, factor, "second_factor.recovery_code_used");
+    return add_audit(control, factor, "second-factor.recovery-code-used");
 }
 
 static mr_err judge_inner(struct control *control, uint32_t user, const struct factor *factor,
@@ -276,7 +279,7 @@ mr_err totp_judge(struct control *control, uint32_t user, mr_str code, mr_wall n
     mr_arena arena;
     struct factor factor;
     bool is_right = false;
-    mr_arena_init(&arena, 65536);
+    mr_arena_init_private(&arena, 65536);
     mr_err err = find_factor(control, user, &arena, &factor);
     if (mr_is_ok(err) && factor.is_confirmed) {
         err = judge_inner(control, user, &factor, code, now, &is_right);
@@ -353,7 +356,7 @@ static mr_err confirm_inner(struct control *control, uint32_t user, mr_str code,
     MR_TRY(make_codes(control, user, codes));
     MR_TRY(change_mark(control, MODEL_USER, user));
     MR_TRY(sessions_end_all(control, user, except_session));
-    MR_TRY(add_audit(control, &factor, "second_factor.enable"));
+    MR_TRY(add_audit(control, &factor, "second-factor.enable"));
     return tell(control, user, "A second factor was set up for your sign-in.", arena, ret_refusal);
 }
 
@@ -362,7 +365,7 @@ mr_err totp_confirm(struct control *control, uint32_t user, mr_str code, mr_wall
                     char ret_codes[static RECOVERY_CODES][RECOVERY_CODE_SIZE],
                     struct refusal *ret_refusal) {
     mr_arena arena;
-    mr_arena_init(&arena, 65536);
+    mr_arena_init_private(&arena, 65536);
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = change_end(
@@ -403,14 +406,14 @@ static mr_err remove_inner(struct control *control, uint32_t user, mr_arena *are
                       "The account asks all its users for a second factor.");
     }
     MR_TRY(totp_forget(control, user));
-    MR_TRY(add_audit(control, &factor, "second_factor.remove"));
+    MR_TRY(add_audit(control, &factor, "second-factor.remove"));
     return tell(control, user, "The second factor of your sign-in was removed.", arena,
                 ret_refusal);
 }
 
 mr_err totp_remove(struct control *control, uint32_t user, struct refusal *ret_refusal) {
     mr_arena arena;
-    mr_arena_init(&arena, 65536);
+    mr_arena_init_private(&arena, 65536);
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = change_end(control, remove_inner(control, user, &arena, ret_refusal), ret_refusal);
@@ -425,14 +428,14 @@ static mr_err renew_inner(struct control *control, uint32_t user, mr_arena *aren
     struct factor factor;
     MR_TRY(find_confirmed(control, user, arena, &factor, ret_refusal));
     MR_TRY(make_codes(control, user, codes));
-    return add_audit(control, &factor, "second_factor.recovery_codes");
+    return add_audit(control, &factor, "second-factor.recovery-codes");
 }
 
 mr_err totp_renew_codes(struct control *control, uint32_t user,
                         char ret_codes[static RECOVERY_CODES][RECOVERY_CODE_SIZE],
                         struct refusal *ret_refusal) {
     mr_arena arena;
-    mr_arena_init(&arena, 65536);
+    mr_arena_init_private(&arena, 65536);
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = change_end(control, renew_inner(control, user, &arena, ret_codes, ret_refusal),

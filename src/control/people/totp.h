@@ -25,7 +25,7 @@ mr_err totp_code(mr_str seed, uint64_t step, char ret_code[static TOTP_DIGITS + 
 mr_err totp_begin(struct control *control, uint32_t user, mr_arena *arena, mr_str *ret_seed,
                   mr_str *ret_url, struct refusal *ret_refusal);
 /* Confirms with a right code (20400 else; 20409 where nothing was begun), makes the recovery codes.
- * Ends other sessions. Audit row "second_factor.enable". */
+ * Ends other sessions. Audit row "second-factor.enable". */
 mr_err totp_confirm(struct control *control, uint32_t user, mr_str code, mr_wall now,
                     mr_str except_session,
                     char ret_codes[static RECOVERY_CODES][RECOVERY_CODE_SIZE],
@@ -33,9 +33,9 @@ mr_err totp_confirm(struct control *control, uint32_t user, mr_str code, mr_wall
 /* Takes seed and recovery codes away; inside a change. No audit row: the caller knows why. */
 mr_err totp_forget(struct control *control, uint32_t user);
 /* Removes second factor and recovery codes; 20409 where there is none or the account asks for one.
- * Audit row "second_factor.remove". */
+ * Audit row "second-factor.remove". */
 mr_err totp_remove(struct control *control, uint32_t user, struct refusal *ret_refusal);
-/* Other recovery codes in place of the old ones. Audit row "second_factor.recovery_codes". */
+/* Other recovery codes in place of the old ones. Audit row "second-factor.recovery-codes". */
 mr_err totp_renew_codes(struct control *control, uint32_t user,
                         char ret_codes[static RECOVERY_CODES][RECOVERY_CODE_SIZE],
                         struct refusal *ret_refusal);

@@ -15,6 +15,8 @@ static const char *const status_names[USER_STATUS_COUNT] = {"ACTIVE", "INVITED",
 
 /* Of an invite and a change: the Owner is made by handing over alone. */
 static const char *const role_names[] = {"admin", "developer", "default"};
+static const char *const all_role_names[AUTH_ROLE_COUNT] = {"owner", "admin", "developer",
+                                                            "default"};
 static const char *const changed_status_names[] = {"ACTIVE", "DISABLED"};
 static const char *const product_names[] = {
     "SuperSIM", "ProgrammableWireless", "Events", "Event Streams", "Webhooks", "Event Catalogue"};
@@ -45,7 +47,7 @@ static const struct shape_member create_members[] = {
     ROLE_MEMBER,
     PRODUCTS_MEMBER,
 };
-const struct shape user_create_shape = {"UserCreate", create_members, COUNT(create_members)};
+const struct shape user_create_shape = {"User", create_members, COUNT(create_members)};
 
 static const struct shape_member change_members[] = {
     NAME_MEMBER,
@@ -57,7 +59,7 @@ static const struct shape_member change_members[] = {
      .what = "DISABLED: the user cannot sign in"},
     PRODUCTS_MEMBER,
 };
-const struct shape user_change_shape = {"UserChange", change_members, COUNT(change_members)};
+const struct shape user_change_shape = {"User", change_members, COUNT(change_members)};
 
 static const struct shape_member ownership_members[] = {
     {.name = "user_id",
@@ -361,6 +363,41 @@ mr_err user_load(struct control *control, uint32_t number, struct model_object *
 }
 
 /* ---- JSON ---- */
+
+#define USER_MEMBERS                                                                               \
+    {"id", .kind = SHAPE_TEXT}, {"account_id", .kind = SHAPE_TEXT}, {"email", .kind = SHAPE_TEXT}, \
+        {"name", .kind = SHAPE_TEXT},                                                              \
+        {"role", SHAPE_ENUM, 0, .names = all_role_names, .n_names = AUTH_ROLE_COUNT},              \
+        {"status", SHAPE_ENUM, 0, .names = status_names, .n_names = USER_STATUS_COUNT},            \
+        {"products", SHAPE_TEXTS, SHAPE_NULLABLE, .what = "null: all"},                            \
+        {"second_factor", .kind = SHAPE_BOOL}, {"date_created", .kind = SHAPE_TIME},               \
+        {"date_updated", .kind = SHAPE_TIME}, {                                                    \
+        "date_signed_in", SHAPE_TIME, .flags = SHAPE_NULLABLE                                      \
+    }
+static const struct shape_member user_answer_members[] = {
+    USER_MEMBERS,
+};
+const struct shape user_answer = {"User", user_answer_members,
+                                  sizeof user_answer_members / sizeof user_answer_members[0]};
+/* With a link (invites.c). */
+static const struct shape_member user_invited_answer_members[] = {
+    USER_MEMBERS,
+    {"date_link_expires", .kind = SHAPE_TIME},
+    {"invite_url", SHAPE_TEXT, .flags = SHAPE_OPTIONAL | SHAPE_SECRET,
+     .what = "Where it was not mailed; not in an answer repeated by its Idempotency-Key"},
+};
+const struct shape user_invited_answer = {"InvitedUser", user_invited_answer_members,
+                                          sizeof user_invited_answer_members /
+                                              sizeof user_invited_answer_members[0]};
+static const struct shape_member user_reset_answer_members[] = {
+    USER_MEMBERS,
+    {"date_link_expires", .kind = SHAPE_TIME},
+    {"reset_url", SHAPE_TEXT, .flags = SHAPE_OPTIONAL | SHAPE_SECRET,
+     .what = "Shown once; not in an answer repeated by its Idempotency-Key"},
+};
+const struct shape user_reset_answer = {"UserResetLink", user_reset_answer_members,
+                                        sizeof user_reset_answer_members /
+                                            sizeof user_reset_answer_members[0]};
 
 static void write_date(json_out *out, const char *name, int64_t ms) {
     char date[MR_TIME_TEXT_SIZE];

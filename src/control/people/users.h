@@ -48,6 +48,9 @@ struct user_view {
 /* Members of POST /v1/users (an invite) and of PATCH /v1/users/{id}. */
 extern const struct shape user_create_shape;
 extern const struct shape user_change_shape;
+extern const struct shape user_answer;
+extern const struct shape user_invited_answer; /* beside them the link */
+extern const struct shape user_reset_answer;
 /* {"user_id"} */
 extern const struct shape ownership_shape;
 
@@ -114,7 +117,7 @@ mr_err users_transfer(struct control *control, const struct user_editor *editor,
 mr_err users_set_password(struct control *control, uint32_t number, mr_str hash,
                           mr_str except_session);
 /* An operator's way back in (`millrace users set-password`): the same in a change of its own, and
- * the second factor is removed, for it may be what was lost. Audit row "user.reset_password".
+ * the second factor is removed, for it may be what was lost. Audit row "user.set-password".
  * 20404.
  */
 mr_err users_reset_password(struct control *control, uint32_t number, mr_str hash,

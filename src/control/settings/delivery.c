@@ -2,10 +2,6 @@
  * retries, rate, concurrency. */
 #include "control/settings/parts.h"
 
-#include "control/body.h"
-
-static const struct body_place place = {.path = "settings.", .wrong = REFUSAL_MALFORMED};
-
 static mr_err parse_delays(json_value delays, struct model_retry *retry,
                            struct refusal *ret_refusal) {
     static const struct body_place inside = {.path = "settings.retry_policy.",
@@ -52,20 +48,14 @@ static mr_err parse_retry(json_value settings, struct model_retry *retry,
                   "settings.retry_policy must be \"kore\", \"standard\" or {\"delays_ms\":[…]}.");
 }
 
-mr_err settings_parse_delivery(json_value settings, const struct settings_limits *limits,
-                               struct model_delivery *out, struct refusal *ret_refusal) {
-    MR_TRY(body_u32(settings, &place, "batch_max", 1, limits->batch_max, &out->batch_max,
-                    ret_refusal));
-    MR_TRY(body_u32(settings, &place, "batch_bytes_max", MODEL_BATCH_BYTES_MIN,
-                    limits->batch_bytes_max, &out->batch_bytes_max, ret_refusal));
-    MR_TRY(body_u32(settings, &place, "linger_ms", 0, MODEL_LINGER_MS_MAX, &out->linger_ms,
-                    ret_refusal));
-    MR_TRY(body_u32(settings, &place, "timeout_ms", MODEL_TIMEOUT_MS_MIN, MODEL_TIMEOUT_MS_MAX,
-                    &out->timeout_ms, ret_refusal));
-    MR_TRY(body_u32(settings, &place, "rate_per_second", 1, MODEL_RATE_MAX, &out->rate_per_second,
-                    ret_refusal));
-    MR_TRY(body_u32(settings, &place, "concurrency_max", 1, MODEL_CONCURRENCY_MAX,
-                    &out->concurrency_max, ret_refusal));
+mr_err settings_parse_delivery(json_value settings, struct model_delivery *out,
+                               struct refusal *ret_refusal) {
+    shape_number(settings, "batch_max", &out->batch_max);
+    shape_number(settings, "batch_bytes_max", &out->batch_bytes_max);
+    shape_number(settings, "linger_ms", &out->linger_ms);
+    shape_number(settings, "timeout_ms", &out->timeout_ms);
+    shape_number(settings, "rate_per_second", &out->rate_per_second);
+    shape_number(settings, "concurrency_max", &out->concurrency_max);
     return parse_retry(settings, &out->retry, ret_refusal);
 }
 

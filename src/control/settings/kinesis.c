@@ -7,7 +7,6 @@
  * keeps. Source: AWS, "Access to AWS accounts owned by third parties"; Kinesis, "PutRecords". */
 #include "control/settings/parts.h"
 
-#include "control/body.h"
 #include "crypto/ids.h"
 #include "json/pointer.h"
 #include "model/arn.h"
@@ -15,23 +14,26 @@
 #define RANDOM_BYTES 40 /* 80 hexadecimal digits */
 #define KEY_BY_ID    "id"
 
-static const struct body_place place = {.path = "settings.", .wrong = REFUSAL_MALFORMED};
-static const struct settings_limits limits = {MODEL_STREAM_BATCH_MAX, MODEL_STREAM_BYTES_MAX};
-static const char *const member_names[] = {
-    "stream_arn",   "role_arn",        "external_id",     "partition_key",
-    "batch_max",    "batch_bytes_max", "linger_ms",       "timeout_ms",
-    "retry_policy", "rate_per_second", "concurrency_max",
+static const struct shape_member members[] = {
+    {"stream_arn", SHAPE_TEXT, SHAPE_NEEDED, 1, MODEL_ARN_BYTES_MAX,
+     .what = "arn:aws:kinesis:REGION:ACCOUNT:stream/NAME"},
+    {"role_arn", SHAPE_TEXT, SHAPE_NEEDED, 1, MODEL_ARN_BYTES_MAX,
+     .what = "Role that may write to it: arn:aws:iam::ACCOUNT:role/NAME"},
+    {"external_id", SHAPE_TEXT, 0, ARN_EXTERNAL_ID_MIN, ARN_EXTERNAL_ID_MAX,
+     .what = "What the role's trust policy asks for; a random one where it is absent"},
+    {"partition_key", SHAPE_TEXT, 0, 1, MODEL_POINTER_BYTES_MAX,
+     .what = "id, or a JSON Pointer into the event"},
+    SETTINGS_DELIVERY(MODEL_STREAM_BATCH_MAX, MODEL_STREAM_BYTES_MAX),
 };
-#define MEMBERS (sizeof member_names / sizeof member_names[0])
+const struct shape settings_kinesis_shape = {"KinesisSettings", members,
+                                             sizeof members / sizeof members[0]};
 
 static mr_err parse_arns(json_value settings, mr_arena *arena, struct model_kinesis *out,
                          struct refusal *ret_refusal) {
     struct arn stream;
     struct arn role;
-    MR_TRY(body_text(settings, &place, "stream_arn", 1, MODEL_ARN_BYTES_MAX, false, arena,
-                     &out->stream_arn, ret_refusal));
-    MR_TRY(body_text(settings, &place, "role_arn", 1, MODEL_ARN_BYTES_MAX, false, arena,
-                     &out->role_arn, ret_refusal));
+    MR_TRY(shape_text(settings, "stream_arn", arena, &out->stream_arn));
+    MR_TRY(shape_text(settings, "role_arn", arena, &out->role_arn));
     enum arn_problem problem = arn_parse_stream(out->stream_arn, &stream);
     if (problem != ARN_OK) {
         return refuse(ret_refusal, REFUSAL_MALFORMED, "settings.stream_arn %s.",
@@ -54,8 +56,7 @@ static mr_err parse_arns(json_value settings, mr_arena *arena, struct model_kine
 
 static mr_err parse_external_id(json_value settings, mr_arena *arena, struct model_kinesis *out,
                                 struct refusal *ret_refusal) {
-    MR_TRY(body_text(settings, &place, "external_id", 0, MODEL_ARN_BYTES_MAX, false, arena,
-                     &out->external_id, ret_refusal));
+    MR_TRY(shape_text(settings, "external_id", arena, &out->external_id));
     if (mr_str_is_absent(out->external_id)) {
         uint8_t bytes[RANDOM_BYTES];
         char text[2 * RANDOM_BYTES];
@@ -76,8 +77,7 @@ static mr_err parse_external_id(json_value settings, mr_arena *arena, struct mod
 static mr_err parse_partition_key(json_value settings, mr_arena *arena, struct model_kinesis *out,
                                   struct refusal *ret_refusal) {
     mr_str key = MR_STR(KEY_BY_ID);
-    MR_TRY(body_text(settings, &place, "partition_key", 1, MODEL_POINTER_BYTES_MAX, false, arena,
-                     &key, ret_refusal));
+    MR_TRY(shape_text(settings, "partition_key", arena, &key));
     if (mr_str_eq(key, MR_STR(KEY_BY_ID))) {
         return MR_OK; /* absent in the model */
     }
@@ -92,15 +92,12 @@ static mr_err parse_partition_key(json_value settings, mr_arena *arena, struct m
 
 mr_err settings_parse_kinesis(json_value settings, mr_arena *arena, struct model_settings *out,
                               struct refusal *ret_refusal) {
-    static const char *const needed[] = {"stream_arn", "role_arn"};
     struct model_settings parsed;
     model_settings_init(&parsed, MODEL_KIND_KINESIS);
-    MR_TRY(body_only(settings, &place, member_names, MEMBERS, ret_refusal));
-    MR_TRY(body_needs(settings, &place, needed, 2, ret_refusal));
     MR_TRY(parse_arns(settings, arena, &parsed.kinesis, ret_refusal));
     MR_TRY(parse_external_id(settings, arena, &parsed.kinesis, ret_refusal));
     MR_TRY(parse_partition_key(settings, arena, &parsed.kinesis, ret_refusal));
-    MR_TRY(settings_parse_delivery(settings, &limits, &parsed.delivery, ret_refusal));
+    MR_TRY(settings_parse_delivery(settings, &parsed.delivery, ret_refusal));
     *out = parsed;
     return MR_OK;
 }

@@ -368,6 +368,9 @@ static void routes_are_found_with_their_rights(void **state) {
     assert_text(m.params[0], "dst_1");
     m = auth_route_find(MR_STR("POST"), MR_STR("/v1/dead-letters/redrive"));
     assert_int_equal(m.route, AUTH_ROUTE_DEAD_LETTERS_REDRIVE);
+    /* What stands in the table as it is, is no parameter. */
+    m = auth_route_find(MR_STR("GET"), MR_STR("/v1/streaming-rules/preview"));
+    assert_true(!m.found && m.path_known);
     m = auth_route_find(MR_STR("PUT"), MR_STR("/v1/secrets"));
     assert_true(!m.found && m.path_known);
     assert_int_equal(m.errors, AUTH_ERRORS_SECRETS);
@@ -391,6 +394,9 @@ static void routes_are_found_with_their_rights(void **state) {
     mr_buf_init(&methods, 256);
     assert_ok(auth_route_methods(MR_STR("/v1/destinations/x"), &methods));
     assert_text(mr_buf_view(&methods), "GET, HEAD, PATCH, DELETE");
+    mr_buf_reset(&methods);
+    assert_ok(auth_route_methods(MR_STR("/v1/streaming-rules/preview"), &methods));
+    assert_text(mr_buf_view(&methods), "POST");
     mr_buf_done(&methods);
     /* Access follows the method, and every route that asks for a token names a resource. */
     for (size_t i = 0; i < AUTH_ROUTE_COUNT; i++) {

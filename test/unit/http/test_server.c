@@ -101,8 +101,11 @@ static void on_drain(void *ctx, struct http_exchange *ex) {
     made->n_drains++;
 }
 
-static mr_str refuse(void *ctx, int status, const char *reason, mr_buf *body) {
+static mr_str refuse(void *ctx, struct http_exchange *ex, int status, const char *reason,
+                     mr_buf *body, mr_field *ret_field) {
     (void)ctx;
+    (void)ex;
+    (void)ret_field;
     made->n_refused++;
     made->last_refusal = status;
     assert_true(mr_is_ok(mr_buf_printf(body, "refused: %s", reason)));
