@@ -276,7 +276,8 @@ test(`1 % of the records fail for ${many} events: each arrives, once`, async () 
 test('kill -9 during PutRecords: nothing is lost', async () => {
   const own = await Server.start({settings: rig.settings});
   try {
-    const one = await stream({}, {types: 3, on: own});
+    // With a tenth failing, four attempts would be too few for one of 1,200 in every eighth run.
+    const one = await stream({retry_policy: {delays_ms: Array(10).fill(500)}}, {types: 3, on: own});
     const sent = [];
     let n = 0;
     rig.kinesis.failRecords(() => n++ % 10 === 3 && INTERNAL);
