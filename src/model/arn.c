@@ -157,8 +157,8 @@ enum arn_problem arn_parse_role(mr_str text, struct arn *ret_arn) {
 const char *arn_stream_problem_text(enum arn_problem problem) {
     static const char *const texts[] = {
         [ARN_OK] = "",
-        [ARN_SHAPE] = "must be an ARN such as "
-                      "arn:aws:kinesis:eu-central-1:111122223333:stream/events",
+        [ARN_SHAPE] =
+            "must be an ARN such as arn:aws:kinesis:eu-central-1:111122223333:stream/events",
         [ARN_PARTITION] = "must be of the partition aws, aws-cn or aws-us-gov",
         [ARN_SERVICE] = "must be the ARN of a Kinesis data stream: arn:…:kinesis:…",
         [ARN_REGION] = "must name a region of its partition, such as eu-central-1",

@@ -85,7 +85,8 @@ static mr_err put_parameter(mr_buf *out, mr_str text) {
 
 /* ---- path ---- */
 
-/* RFC 3986 §5.2.4, and empty segments left out but a last one. */
+/* RFC 3986 §5.2.4, and empty segments left out but a last one. As AWS's own libraries do it, a last
+ * dot segment leaves no slash behind. */
 static mr_err put_normal_path(mr_buf *out, mr_str path) {
     size_t root = out->len;
     mr_str rest = path;
@@ -94,13 +95,13 @@ static mr_err put_normal_path(mr_buf *out, mr_str path) {
     while (mr_str_split(&rest, '/', &segment)) {
         bool is_dot = mr_str_eq(segment, MR_STR("."));
         bool is_up = mr_str_eq(segment, MR_STR(".."));
-        ends_in_slash = segment.len == 0 || is_dot || is_up;
+        ends_in_slash = segment.len == 0;
         if (is_up) {
             while (out->len > root && out->ptr[out->len - 1] != '/') {
                 mr_buf_truncate(out, out->len - 1);
             }
             mr_buf_truncate(out, out->len > root ? out->len - 1 : root);
-        } else if (!ends_in_slash) {
+        } else if (segment.len > 0 && !is_dot) {
             MR_TRY(mr_buf_byte(out, '/'));
             for (size_t i = 0; i < segment.len; i++) {
                 MR_TRY(put_encoded(out, segment.ptr[i]));
