@@ -195,9 +195,14 @@ void api_refuse(struct api_call *call, int status, uint32_t code, const char *fo
     char message[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    int n = vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    refuse_text(call, status, code, mr_str_c(message), MR_STR_NONE, 0);
+    bool is_cut = n >= (int)sizeof message;
+    size_t end = is_cut ? sizeof message - 1 : strlen(message);
+    while (is_cut && end > 0 && !mr_str_is_utf8(mr_str_of(message, end))) {
+        end--; /* in the middle of a character */
+    }
+    refuse_text(call, status, code, mr_str_of(message, end), MR_STR_NONE, 0);
 }
 
 void api_refuse_with(struct api_call *call, const struct refusal *refusal) {

@@ -153,16 +153,20 @@ static mr_err export_rows(struct control *control, struct api_call *call) {
 static void answer_export(struct api_call *call) {
     const struct export_ask *ask = call->ask;
     char link[4400];
-    mr_field fields[2] = {{MR_STR("cache-control"), MR_STR("no-store")}};
+    mr_field fields[3] = {{MR_STR("cache-control"), MR_STR("no-store")}};
+    size_t n_fields = 1;
     if (ask->more) {
         int n = snprintf(link, sizeof link,
                          "<%.*s%.*s?after=%llu&rows=%llu&account_id=%.*s%s>; rel=\"next\"",
                          MR_FMT(call->api->public_url), MR_FMT(call->path),
                          (unsigned long long)ask->last, (unsigned long long)ask->rows,
                          MR_FMT(call->account_id), ask->is_of_all ? "&accounts=all" : "");
-        fields[1] = (mr_field){MR_STR("link"), mr_str_of(link, (size_t)n)};
+        fields[n_fields++] = (mr_field){MR_STR("link"), mr_str_of(link, (size_t)n)};
     }
-    api_answer_as(call, MR_STR("application/x-ndjson"), fields, ask->more ? 2 : 1);
+    if (call->out.len == 0) { /* no rows: the type all the same */
+        fields[n_fields++] = (mr_field){MR_STR("content-type"), MR_STR("application/x-ndjson")};
+    }
+    api_answer_as(call, MR_STR("application/x-ndjson"), fields, n_fields);
 }
 
 static const char *const accounts_names[] = {"all"};

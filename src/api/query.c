@@ -104,7 +104,7 @@ static bool form_member(struct api_call *call, mr_str pair, mr_str names[static 
     }
     if (is_among_first(name, names, *n)) {
         api_refuse(call, 400, 20400, "the member %.*s stands twice",
-                   MR_FMT(mr_str_slice(name, 0, 100)));
+                   MR_FMT(mr_str_head(name, 100)));
         return false;
     }
     if (*n == FORM_MEMBERS_MAX) {
@@ -266,7 +266,7 @@ static bool take_one(struct api_call *call, mr_str pair, const struct api_doc *d
     }
     size_t before = unknown->len;
     if (mr_is_err(mr_buf_printf(unknown, "%s%.*s", before > 0 ? ", " : "",
-                                MR_FMT(mr_str_slice(name, 0, 100))))) {
+                                MR_FMT(mr_str_head(name, 100))))) {
         mr_buf_truncate(unknown, before); /* there are more than can be named */
     }
     return true;

@@ -53,6 +53,14 @@ size_t mr_str_find(mr_str s, mr_str needle) {
     return at == NULL ? SIZE_MAX : (size_t)(at - s.ptr);
 }
 
+mr_str mr_str_head(mr_str s, size_t max) {
+    size_t end = max;
+    while (end > 0 && end < s.len && ((unsigned char)s.ptr[end] & 0xc0) == 0x80) {
+        end--;
+    }
+    return mr_str_slice(s, 0, end);
+}
+
 mr_str mr_str_slice(mr_str s, size_t from, size_t to) {
     if (s.ptr == NULL) {
         return s;

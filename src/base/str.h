@@ -43,6 +43,8 @@ size_t mr_str_find_byte(mr_str s, char c, size_t from);
 size_t mr_str_find(mr_str s, mr_str needle);
 /* Part of s; from and to are clamped to its length. */
 mr_str mr_str_slice(mr_str s, size_t from, size_t to);
+/* The first bytes of valid UTF-8, at most max: no character is cut. */
+mr_str mr_str_head(mr_str s, size_t max);
 /* Spaces and tabs off both ends. */
 mr_str mr_str_trim(mr_str s);
 /* Takes what stands before sep off the front of *rest (and sep itself); false when *rest is

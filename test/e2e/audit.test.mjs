@@ -348,6 +348,12 @@ test('the list: newest first, filters, pages, a cursor, wrong parameters', async
   assert.equal((await server.request('GET', '/v1/audit-log')).status, 401);
 });
 
+test('an export without rows has its type all the same', async () => {
+  const answer = await server.api('GET', '/v1/audit-log/export?after=9000000');
+  assert.equal(answer.text, '');
+  assert.equal(answer.headers['content-type'], 'application/x-ndjson');
+});
+
 // ---- the chain ----
 
 // The form of docs/guides/audit-log.md, by other code than the program's.

@@ -121,6 +121,15 @@ describe('every call', () => {
     }
   });
 
+  test('cuts no character where it names what is long', async () => {
+    for (const n of [97, 98, 99, 100]) {
+      const name = 'x'.repeat(n) + encodeURIComponent('\u{1d401}'.repeat(4));
+      const answer = await server.api('GET', `/v1/destinations?${name}=1`);
+      assert.equal(answer.body.code, 20001);
+      assert.doesNotMatch(answer.text, /\ufffd/);
+    }
+  });
+
   test('echoes a request id, and makes one', async () => {
     for (const one of operations.filter(({path: at}) => at !== '/v1/tail')) {
       const named = await call(one, `${fill(one.path)}?colour=red`,

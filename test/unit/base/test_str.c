@@ -51,6 +51,16 @@ static void absent_is_not_empty(void **state) {
     assert_true(mr_str_is_absent(mr_str_slice(MR_STR_NONE, 1, 2)));
 }
 
+static void heads_cut_no_character(void **state) {
+    (void)state;
+    assert_true(mr_str_eq(mr_str_head(MR_STR("abc"), 2), MR_STR("ab")));
+    assert_true(mr_str_eq(mr_str_head(MR_STR("abc"), 9), MR_STR("abc")));
+    assert_true(mr_str_eq(mr_str_head(MR_STR("a\xc3\xa9"), 3), MR_STR("a\xc3\xa9")));
+    assert_true(mr_str_eq(mr_str_head(MR_STR("a\xc3\xa9"), 2), MR_STR("a")));
+    assert_true(mr_str_eq(mr_str_head(MR_STR("\xf0\x9f\x98\x80"), 3), MR_STR("")));
+    assert_true(mr_str_is_absent(mr_str_head(MR_STR_NONE, 3)));
+}
+
 static void slices_are_clamped(void **state) {
     (void)state;
     mr_str s = MR_STR("abcdef");
@@ -131,6 +141,7 @@ int main(void) {
         cmocka_unit_test(utf8_refuses_overlong_surrogates_and_cut_off),
         cmocka_unit_test(utf8_takes_every_length),
         cmocka_unit_test(absent_is_not_empty),
+        cmocka_unit_test(heads_cut_no_character),
         cmocka_unit_test(slices_are_clamped),
         cmocka_unit_test(finding_tells_the_first_place),
         cmocka_unit_test(order_is_by_bytes_and_a_prefix_comes_first),
