@@ -41,11 +41,11 @@ static struct lane_record *find(struct rig *rig, size_t from, enum lane_record_k
             return record;
         }
     }
-    return NULL;
+    MR_ASSERT(false && "there is no such record");
+    return &rig->records[0].record;
 }
 
 static void assert_names(const struct lane_record *record, uint32_t n, const uint64_t *positions) {
-    assert_non_null(record);
     assert_int_equal(record->n_positions, n);
     assert_memory_equal(record->positions, positions, n * sizeof positions[0]);
 }
