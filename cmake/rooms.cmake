@@ -43,7 +43,7 @@ mr_room(ledger mr_journal mr_loop mr_crypto mr_os mr_base)
 mr_room(net mr_loop mr_crypto mr_os mr_base PkgConfig::OPENSSL PkgConfig::CARES)
 target_include_directories(mr_net PRIVATE ${CURL_INCLUDE_DIRS}) # opened when needed, not linked
 mr_room(http mr_net mr_loop mr_os mr_base)
-mr_room(sink mr_http mr_net mr_model mr_event mr_json mr_crypto mr_base)
+mr_room(sink mr_http mr_net mr_model mr_deliver mr_event mr_json mr_crypto mr_loop mr_base)
 mr_room(dispatch mr_sink mr_deliver mr_ledger mr_journal mr_model mr_schema mr_json mr_loop mr_event mr_os mr_base)
 mr_room(control mr_model mr_auth mr_ledger mr_route mr_schema mr_event mr_json mr_crypto mr_loop mr_os mr_base PkgConfig::SQLITE PkgConfig::SODIUM)
 add_custom_command(

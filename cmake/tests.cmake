@@ -34,3 +34,10 @@ endif()
 # Judges of rooms that need no server: programs that test/e2e feeds with lines.
 add_executable(schema_lines ${CMAKE_SOURCE_DIR}/test/e2e/schema_lines.c)
 target_link_libraries(schema_lines PRIVATE mr_schema)
+
+# Signs requests by the product's code, for vectors of other hands.
+add_executable(sigv4-sign ${CMAKE_SOURCE_DIR}/test/judges/sigv4_sign.c)
+target_link_libraries(sigv4-sign PRIVATE mr_sink)
+# Puts records by the product's sink alone, for tests that stand in AWS's place.
+add_executable(kinesis-put ${CMAKE_SOURCE_DIR}/test/judges/kinesis_put.c)
+target_link_libraries(kinesis-put PRIVATE mr_sink)

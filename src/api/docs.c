@@ -39,6 +39,11 @@ static void add_shape(struct api_doc_shapes *shapes, const struct shape *shape,
         if (member->inner != NULL && shape_is_of_use(member, use)) {
             add_shape(shapes, member->inner, shape_inner_use(member, use));
         }
+        for (size_t k = 0; member->choices != NULL && k < member->n_names; k++) {
+            if (shape_is_of_use(member, use)) {
+                add_shape(shapes, member->choices[k], use);
+            }
+        }
     }
 }
 

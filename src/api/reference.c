@@ -143,6 +143,12 @@ static mr_err write_kind(mr_buf *out, const struct shape_member *member, enum sh
                           : mr_buf_printf(out, "object");
     case SHAPE_INNER:
         return write_shape_link(out, member->inner, shape_inner_use(member, use));
+    case SHAPE_CHOICE:
+        for (size_t i = 0; i < member->n_names; i++) {
+            MR_TRY(i == 0 ? MR_OK : mr_buf_printf(out, " or "));
+            MR_TRY(write_shape_link(out, member->choices[i], use));
+        }
+        return mr_buf_printf(out, ", as `%s` says", member->by);
     case SHAPE_TEXTS:
         MR_TRY(mr_buf_printf(out, "list of "));
         return member->n_names > 0 ? write_names(out, member->names, member->n_names)

@@ -1,4 +1,4 @@
-/* Numbers from text, hex, base64, ULIDs, varints. See num.h.
+/* Numbers from text, hex, base64 in, ULIDs, varints. See num.h.
  *
  * Everything here reads text that strangers wrote, so each reader accepts one spelling only: no
  * sign where none is stated, no white space, no second way to pad. A result is written only when
@@ -80,53 +80,6 @@ mr_err mr_hex_decode(mr_str text, void *out, size_t n) {
         to[i] = (uint8_t)(hex_value(text.ptr[2 * i]) << 4 | hex_value(text.ptr[2 * i + 1]));
     }
     return MR_OK;
-}
-
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-static const char alphabet_url[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-static mr_err base64_encode(mr_str bytes, const char *digits, bool padded, mr_buf *out) {
-    const uint8_t *from = (const uint8_t *)bytes.ptr;
-    size_t full = bytes.len / 3;
-    size_t rest = bytes.len % 3;
-    if (full > (SIZE_MAX - 4) / 4) {
-        return MR_ERR(MR_E_LIMIT);
-    }
-    size_t size = full * 4 + (rest == 0 ? 0 : padded ? 4 : rest + 1);
-    char *to;
-    if (size == 0) {
-        return MR_OK;
-    }
-    MR_TRY(mr_buf_reserve(out, size, &to));
-    for (size_t i = 0; i < full; i++, from += 3, to += 4) {
-        uint32_t group = (uint32_t)from[0] << 16 | (uint32_t)from[1] << 8 | from[2];
-        to[0] = digits[group >> 18];
-        to[1] = digits[group >> 12 & 63];
-        to[2] = digits[group >> 6 & 63];
-        to[3] = digits[group & 63];
-    }
-    if (rest > 0) {
-        uint32_t group = (uint32_t)from[0] << 16 | (rest == 2 ? (uint32_t)from[1] << 8 : 0);
-        to[0] = digits[group >> 18];
-        to[1] = digits[group >> 12 & 63];
-        if (rest == 2) {
-            to[2] = digits[group >> 6 & 63];
-        }
-        for (size_t i = rest + 1; padded && i < 4; i++) {
-            to[i] = '=';
-        }
-    }
-    mr_buf_commit(out, size);
-    return MR_OK;
-}
-
-mr_err mr_base64_encode(mr_str bytes, mr_buf *out) {
-    return base64_encode(bytes, alphabet, true, out);
-}
-
-mr_err mr_base64url_encode(mr_str bytes, mr_buf *out) {
-    return base64_encode(bytes, alphabet_url, false, out);
 }
 
 static unsigned base64_value(char c, char digit_62, char digit_63) {

@@ -3,7 +3,7 @@
  * A row holds the public settings as JSON, the write-only ones and the signing keys as sealed
  * boxes. The chapters beside it: draft.c judges a body, rows.c reads rows and lists, object.c makes
  * the snapshot's objects of them, signing.c makes keys, told.c takes what dispatch and the keeper
- * tell, shape.c writes JSON.
+ * tell, claims.c keeps external ids apart, shape.c writes JSON.
  *
  * Deleting leaves the row with deleted_ms set: its number and id stay known to whatever names them
  * in the journal. The sealed columns go at once. */
@@ -20,7 +20,7 @@ static mr_err insert_row(struct control *control, uint32_t account, uint32_t num
         &control->store,
         "INSERT INTO destinations(number, id, account, name, description, kind, status,"
         " disabled_by, disabled_ms, settings, private_sealed, metadata, version, created_ms,"
-        " updated_ms) VALUES(?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11, 1, ?12, ?12)");
+        " updated_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?13, ?6, ?7, ?8, ?9, ?10, ?11, 1, ?12, ?12)");
     bool is_disabled = draft->status == MODEL_DISABLED;
     int64_t now_ms = mr_wall_ms(os_wall_now());
     query_i64(&query, number);
@@ -35,6 +35,7 @@ static mr_err insert_row(struct control *control, uint32_t account, uint32_t num
     query_blob(&query, box.len == 0 ? MR_STR_NONE : box);
     query_text(&query, draft->metadata);
     query_i64(&query, now_ms);
+    query_i64(&query, (int64_t)draft->settings.kind);
     return query_run(&query);
 }
 
@@ -45,6 +46,7 @@ static mr_err store_new(struct control *control, uint32_t account,
     char id[CRYPTO_ID_SIZE];
     mr_buf settings;
     mr_buf box;
+    MR_TRY(destination_claim(control, account, draft, ret_refusal));
     MR_TRY(number_take(control, "destination", &number));
     crypto_id_make(MR_STR("dst_"), os_wall_now(), id);
     mr_buf_init(&settings, DOCUMENT_MAX);
@@ -135,10 +137,14 @@ static mr_err check_version(uint32_t if_version, uint32_t version, struct refusa
                         "The destination was changed meanwhile.");
 }
 
-static mr_err patch_inner(struct control *control, const struct destination_view *before,
-                          mr_str body, mr_arena *arena, struct refusal *ret_refusal) {
+static mr_err patch_inner(struct control *control, uint32_t account,
+                          const struct destination_view *before, mr_str body, mr_arena *arena,
+                          struct refusal *ret_refusal) {
     struct destination_draft draft = {0};
     mr_err err = destination_draft_patch(control, before, body, arena, &draft, ret_refusal);
+    if (mr_is_ok(err)) {
+        err = destination_claim(control, account, &draft, ret_refusal);
+    }
     if (mr_is_ok(err)) {
         err = store_changed(control, before, &draft);
     }
@@ -157,7 +163,7 @@ mr_err destinations_patch(struct control *control, uint32_t account, mr_str id, 
         err = check_version(if_version, before.version, ret_refusal);
     }
     if (mr_is_ok(err)) {
-        err = patch_inner(control, &before, body, arena, ret_refusal);
+        err = patch_inner(control, account, &before, body, arena, ret_refusal);
     }
     if (mr_is_ok(err)) {
         err = destination_find(control, account, id, arena, ret_view, ret_refusal);

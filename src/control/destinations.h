@@ -51,7 +51,7 @@ extern const char *const destination_kind_names[DESTINATION_KINDS];
 extern const char *const destination_status_names[DESTINATION_STATUSES];
 
 /* body: of destination_shape. Refusals: 20400 (not JSON, bad values), 20001 (unknown members,
- * named), 20002 (missing ones, named), 31010. */
+ * named), 20002 (missing ones, named), 31010, 20409 (an external id of another account). */
 mr_err destinations_create(struct control *control, uint32_t account, mr_str body, mr_arena *arena,
                            struct destination_view *ret_view, struct refusal *ret_refusal);
 /* 20404 also for another account's. */
@@ -75,8 +75,9 @@ mr_err destinations_patch(struct control *control, uint32_t account, mr_str id, 
 mr_err destinations_delete(struct control *control, uint32_t account, mr_str id,
                            uint32_t if_version, uint32_t *ret_number, struct refusal *ret_refusal);
 
-/* Makes new signing keys; the present ones sign along for 24 hours. *ret_secret ("whsec_…") is
- * shown this once, *ret_public_key is "whpk_…"; both in arena, the caller wipes the first. */
+/* Makes new signing keys of a webhook (20400 for another kind); the present ones sign along for 24
+ * hours. *ret_secret ("whsec_…") is shown this once, *ret_public_key is "whpk_…"; both in arena,
+ * the caller wipes the first. */
 mr_err destinations_signing_secret(struct control *control, uint32_t account, mr_str id,
                                    mr_wall now, mr_arena *arena, mr_str *ret_secret,
                                    mr_str *ret_public_key, struct refusal *ret_refusal);

@@ -1,4 +1,5 @@
-/* Settings of webhook destinations.
+/* Settings of destinations, and those of webhooks; settings/kinesis.c has those of streams,
+ * settings/delivery.c what both have.
  *
  * The public form is what the API shows, what the store keeps and what a merge patch is applied to:
  * every member with its present value, "[redacted]" for write-only ones. So a caller may read a
@@ -13,6 +14,7 @@
 
 #include "control/body.h"
 #include "control/private.h"
+#include "control/settings/parts.h"
 #include "control/shape.h"
 #include "crypto/pem.h"
 #include "json/write.h"
@@ -24,15 +26,6 @@ static const char *const format_names[] = {"kore", "ce-batch", "ce-structured", 
 static const char *const signature_names[] = {"kore", "standard-webhooks",
                                               "standard-webhooks-ed25519"};
 
-#define RETRY_SCHEMA                                                                               \
-    "{\"description\":\"When an attempt that failed is made again\",\"anyOf\":["                   \
-    "{\"enum\":[\"kore\",\"standard\",null]},{\"type\":\"object\",\"properties\":{\"delays_ms\":"  \
-    "{\"type\":\"array\",\"maxItems\":" TEXT_OF(                                                   \
-        MODEL_RETRY_DELAYS_MAX) ",\"items\":"                                                      \
-                                "{\"type\":\"integer\",\"minimum\":0,\"maximum\":" TEXT_OF(        \
-                                    MODEL_RETRY_DELAY_MS_MAX) "}}},"                               \
-                                                              "\"required\":[\"delays_ms\"],"      \
-                                                              "\"additionalProperties\":false}]}"
 #define HEADERS_SCHEMA                                                                             \
     "{\"description\":\"Fields of each request beside the usual; values are write-only\","         \
     "\"type\":[\"object\",\"null\"],\"maxProperties\":" TEXT_OF(                                   \
@@ -47,18 +40,7 @@ static const char *const signature_names[] = {"kore", "standard-webhooks",
 static const struct shape_member settings_members[] = {
     {"url", SHAPE_TEXT, SHAPE_NEEDED, 1, MODEL_URL_BYTES_MAX, .what = "Where requests go: https"},
     {"method", SHAPE_ENUM, 0, .names = method_names, .n_names = 2, .what = "POST unless told"},
-    {"batch_max", SHAPE_NUMBER, 0, 1, MODEL_BATCH_MAX, .what = "Events of one request"},
-    {"batch_bytes_max", SHAPE_NUMBER, 0, MODEL_BATCH_BYTES_MIN, MODEL_BATCH_BYTES_MAX,
-     .what = "Bytes of one request's body"},
-    {"linger_ms", SHAPE_NUMBER, 0, 0, MODEL_LINGER_MS_MAX,
-     .what = "How long the oldest event waits for others"},
-    {"timeout_ms", SHAPE_NUMBER, 0, MODEL_TIMEOUT_MS_MIN, MODEL_TIMEOUT_MS_MAX,
-     .what = "Of one request, from connecting to the answer's head"},
-    {"retry_policy", SHAPE_OWN, 0, .schema = RETRY_SCHEMA},
-    {"rate_per_second", SHAPE_NUMBER, SHAPE_NULLABLE, 1, MODEL_RATE_MAX,
-     .what = "Requests a second at most; null: as many as there are"},
-    {"concurrency_max", SHAPE_NUMBER, 0, 1, MODEL_CONCURRENCY_MAX,
-     .what = "Requests under way at once"},
+    SETTINGS_DELIVERY(MODEL_BATCH_MAX, MODEL_BATCH_BYTES_MAX),
     {"headers", SHAPE_OWN, 0, .schema = HEADERS_SCHEMA},
     {"signatures", SHAPE_TEXTS, 0, 1, SIGNATURES_MAX, .names = signature_names, .n_names = 3,
      .what = "How requests are signed"},
@@ -70,8 +52,10 @@ static const struct shape_member settings_members[] = {
     {"ca_pem", SHAPE_LINES, SHAPE_NULLABLE, 1, MODEL_PEM_BYTES_MAX,
      .what = "Certificates that the receiver's is trusted by, in PEM form"},
 };
-const struct shape settings_shape = {"WebhookSettings", settings_members,
-                                     sizeof settings_members / sizeof settings_members[0]};
+static const struct shape webhook_shape = {"WebhookSettings", settings_members,
+                                           sizeof settings_members / sizeof settings_members[0]};
+const struct shape *const settings_shapes[SETTINGS_KINDS] = {&webhook_shape,
+                                                             &settings_kinesis_shape};
 
 /* What parse functions share. */
 struct parser {
@@ -105,52 +89,6 @@ static mr_err parse_url(const struct parser *parser) {
                       reason);
     }
     return MR_ERR(MR_E_FAILED);
-}
-
-/* ---- retry policy ---- */
-
-static mr_err parse_delays(const struct parser *parser, json_value delays) {
-    static const struct body_place inside = {.path = "settings.retry_policy.",
-                                             .wrong = REFUSAL_MALFORMED};
-    static const char *const members[] = {"delays_ms"};
-    struct model_retry *retry = &parser->out->retry;
-    MR_TRY(body_only(delays, &inside, members, 1, parser->refusal));
-    MR_TRY(body_needs(delays, &inside, members, 1, parser->refusal));
-    json_value list = json_find(delays, MR_STR("delays_ms"));
-    if (json_kind_of(list) != JSON_ARRAY || json_count(list) > MODEL_RETRY_DELAYS_MAX) {
-        return refuse(parser->refusal, REFUSAL_MALFORMED,
-                      "settings.retry_policy.delays_ms must be an array of at most %d numbers.",
-                      MODEL_RETRY_DELAYS_MAX);
-    }
-    retry->kind = MODEL_RETRY_DELAYS;
-    retry->n_delays = 0;
-    for (json_iter it = json_iter_of(list); json_next(&it);) {
-        uint64_t ms = 0;
-        if (mr_is_err(json_u64(it.value, 0, MODEL_RETRY_DELAY_MS_MAX, &ms))) {
-            return refuse(parser->refusal, REFUSAL_MALFORMED,
-                          "settings.retry_policy.delays_ms must hold whole numbers from 0 to %d.",
-                          MODEL_RETRY_DELAY_MS_MAX);
-        }
-        retry->delays_ms[retry->n_delays++] = (uint32_t)ms;
-    }
-    return MR_OK;
-}
-
-static mr_err parse_retry(const struct parser *parser) {
-    json_value value = shape_value(parser->settings, "retry_policy");
-    if (json_is_absent(value) || json_string_eq(value, MR_STR("kore"))) {
-        parser->out->retry.kind = MODEL_RETRY_KORE;
-        return MR_OK;
-    }
-    if (json_string_eq(value, MR_STR("standard"))) {
-        parser->out->retry.kind = MODEL_RETRY_STANDARD;
-        return MR_OK;
-    }
-    if (json_kind_of(value) == JSON_OBJECT) {
-        return parse_delays(parser, value);
-    }
-    return refuse(parser->refusal, REFUSAL_MALFORMED,
-                  "settings.retry_policy must be \"kore\", \"standard\" or {\"delays_ms\":[…]}.");
 }
 
 /* ---- signatures ---- */
@@ -387,34 +325,29 @@ static mr_err parse_certificates(const struct parser *parser) {
 static void take_plain(json_value s, struct model_webhook *out) {
     uint32_t method = 0;
     uint32_t format = 0;
-    shape_enum(s, &settings_shape, "method", &method);
-    shape_enum(s, &settings_shape, "format", &format);
+    shape_enum(s, &webhook_shape, "method", &method);
+    shape_enum(s, &webhook_shape, "format", &format);
     shape_bool(s, "escape_non_ascii", &out->escape_non_ascii);
-    shape_number(s, "batch_max", &out->batch_max);
-    shape_number(s, "batch_bytes_max", &out->batch_bytes_max);
-    shape_number(s, "linger_ms", &out->linger_ms);
-    shape_number(s, "timeout_ms", &out->timeout_ms);
-    shape_number(s, "rate_per_second", &out->rate_per_second);
-    shape_number(s, "concurrency_max", &out->concurrency_max);
     out->method = (enum model_method)method;
     out->format = (enum model_format)format;
 }
 
-mr_err settings_parse(const struct settings_context *context, json_value settings, mr_arena *arena,
-                      struct model_webhook *out, struct refusal *ret_refusal) {
-    struct model_webhook webhook;
-    model_webhook_init(&webhook);
+static mr_err parse_webhook(const struct settings_context *context, json_value settings,
+                            mr_arena *arena, struct model_settings *out,
+                            struct refusal *ret_refusal) {
+    struct model_settings parsed;
+    model_settings_init(&parsed, MODEL_KIND_WEBHOOK);
     struct parser parser = {
         .context = context,
         .settings = settings,
         .arena = arena,
-        .out = &webhook,
+        .out = &parsed.webhook,
         .refusal = ret_refusal,
     };
     mr_err err = parse_url(&parser);
-    take_plain(settings, &webhook);
+    take_plain(settings, &parsed.webhook);
     if (mr_is_ok(err)) {
-        err = parse_retry(&parser);
+        err = settings_parse_delivery(settings, &parsed.delivery, ret_refusal);
     }
     if (mr_is_ok(err)) {
         err = parse_signatures(&parser);
@@ -426,34 +359,25 @@ mr_err settings_parse(const struct settings_context *context, json_value setting
         err = parse_certificates(&parser);
     }
     if (mr_is_err(err)) {
-        model_webhook_release(&webhook);
+        model_settings_release(&parsed);
         return err;
     }
-    *out = webhook;
+    *out = parsed;
     return MR_OK;
 }
 
-/* ---- writing ---- */
-
-static void write_retry(const struct model_retry *retry, json_out *out) {
-    switch (retry->kind) {
-    case MODEL_RETRY_KORE:
-        json_out_member_c(out, "retry_policy", "kore");
-        return;
-    case MODEL_RETRY_STANDARD:
-        json_out_member_c(out, "retry_policy", "standard");
-        return;
-    case MODEL_RETRY_DELAYS:
-        json_out_member_object(out, "retry_policy");
-        json_out_member_array(out, "delays_ms");
-        for (uint32_t i = 0; i < retry->n_delays; i++) {
-            json_out_u64(out, retry->delays_ms[i]);
-        }
-        json_out_end(out);
-        json_out_end(out);
-        return;
+mr_err settings_parse(const struct settings_context *context, json_value settings, mr_arena *arena,
+                      struct model_settings *out, struct refusal *ret_refusal) {
+    switch (context->kind) {
+    case MODEL_KIND_WEBHOOK:
+        return parse_webhook(context, settings, arena, out, ret_refusal);
+    case MODEL_KIND_KINESIS:
+        return settings_parse_kinesis(settings, arena, out, ret_refusal);
     }
+    return MR_ERR(MR_E_INVALID);
 }
+
+/* ---- writing ---- */
 
 static void write_headers(const struct model_webhook *webhook, bool reveal, json_out *out) {
     json_out_member_object(out, "headers");
@@ -465,24 +389,11 @@ static void write_headers(const struct model_webhook *webhook, bool reveal, json
     json_out_end(out);
 }
 
-mr_err settings_write_public(const struct model_webhook *webhook, mr_buf *out) {
-    json_out writer;
-    json_out *w = &writer;
-    json_out_init(w, out);
-    json_out_object(w);
+static void write_webhook(const struct model_settings *settings, json_out *w) {
+    const struct model_webhook *webhook = &settings->webhook;
     json_out_member_str(w, "url", webhook->url);
     json_out_member_c(w, "method", method_names[webhook->method]);
-    json_out_member_u64(w, "batch_max", webhook->batch_max);
-    json_out_member_u64(w, "batch_bytes_max", webhook->batch_bytes_max);
-    json_out_member_u64(w, "linger_ms", webhook->linger_ms);
-    json_out_member_u64(w, "timeout_ms", webhook->timeout_ms);
-    write_retry(&webhook->retry, w);
-    if (webhook->rate_per_second == 0) {
-        json_out_member_null(w, "rate_per_second");
-    } else {
-        json_out_member_u64(w, "rate_per_second", webhook->rate_per_second);
-    }
-    json_out_member_u64(w, "concurrency_max", webhook->concurrency_max);
+    settings_write_delivery(&settings->delivery, w);
     write_headers(webhook, false, w);
     json_out_member_array(w, "signatures");
     for (size_t i = 0; i < 3; i++) {
@@ -498,11 +409,26 @@ mr_err settings_write_public(const struct model_webhook *webhook, mr_buf *out) {
                         mr_secret_is_none(webhook->client_key_pem) ? MR_STR_NONE
                                                                    : MR_STR(SETTINGS_REDACTED));
     json_out_member_str(w, "ca_pem", webhook->ca_pem);
-    json_out_end(w);
-    return json_out_finish(w);
 }
 
-mr_err settings_write_private(const struct model_webhook *webhook, mr_buf *out, bool *ret_has) {
+mr_err settings_write_public(const struct model_settings *settings, mr_buf *out) {
+    json_out writer;
+    json_out_init(&writer, out);
+    json_out_object(&writer);
+    switch (settings->kind) {
+    case MODEL_KIND_WEBHOOK:
+        write_webhook(settings, &writer);
+        break;
+    case MODEL_KIND_KINESIS:
+        settings_write_kinesis(settings, &writer);
+        break;
+    }
+    json_out_end(&writer);
+    return json_out_finish(&writer);
+}
+
+mr_err settings_write_private(const struct model_settings *settings, mr_buf *out, bool *ret_has) {
+    const struct model_webhook *webhook = &settings->webhook;
     json_out writer;
     json_out_init(&writer, out);
     json_out_object(&writer);

@@ -1,6 +1,6 @@
-/* The settings of a webhook destination: JSON to the parsed, ranged struct of model/, and back. One
- * shape serves validation, storage and answers. Write-only values (values of headers,
- * the client key) are left out of the public form, which shows "[redacted]" in their place, and are
+/* The settings of a destination: JSON to the parsed, ranged struct of model/, and back. One shape
+ * for each kind serves validation, storage and answers. Write-only values (values of headers, the
+ * client key) are left out of the public form, which shows "[redacted]" in their place, and are
  * kept apart for sealing. */
 #ifndef MR_CONTROL_SETTINGS_H
 #define MR_CONTROL_SETTINGS_H
@@ -19,19 +19,21 @@ struct settings_context {
     /* Where a write-only value given as "[redacted]" comes from: what was written by
      * settings_write_private, or absent: then "[redacted]" is refused. */
     json_value stored;
+    enum model_destination_kind kind; /* whose settings they are */
 };
 
-/* Of bodies and of the public form. */
-extern const struct shape settings_shape;
-/* Parses the object, which settings_shape was asked about, into out, whose memory arena is (texts,
- * headers): 20400 or 31010, naming the member. Secrets are taken from the
- * slab: on error none is left behind; on success release them with model_webhook_release. */
+/* Of bodies and of the public form, by enum model_destination_kind. */
+#define SETTINGS_KINDS 2
+extern const struct shape *const settings_shapes[SETTINGS_KINDS];
+/* Parses the object, which the kind's shape was asked about, into out, whose memory arena is
+ * (texts, headers): 20400 or 31010, naming the member. Secrets are taken from the slab: on error
+ * none is left behind; on success release them with model_settings_release. */
 mr_err settings_parse(const struct settings_context *context, json_value settings, mr_arena *arena,
-                      struct model_webhook *out, struct refusal *ret_refusal);
+                      struct model_settings *out, struct refusal *ret_refusal);
 /* Appends the public form: all members with their present values. */
-mr_err settings_write_public(const struct model_webhook *webhook, mr_buf *out);
+mr_err settings_write_public(const struct model_settings *settings, mr_buf *out);
 /* Appends the write-only members: {"headers":{…},"client_key_pem":"…"}; a secret text: wipe it.
  * *ret_has false: there are none. */
-mr_err settings_write_private(const struct model_webhook *webhook, mr_buf *out, bool *ret_has);
+mr_err settings_write_private(const struct model_settings *settings, mr_buf *out, bool *ret_has);
 
 #endif

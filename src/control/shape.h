@@ -25,6 +25,8 @@ enum shape_kind {
     SHAPE_INNERS, /* an array of min to max objects of the shape `inner` */
     SHAPE_OWN,    /* judged by the chapter; `schema` says it to others */
     SHAPE_TIME,   /* an RFC 3339 date-time */
+    SHAPE_CHOICE, /* an object of one of `choices`, as many as n_names: that of the place which the
+                     value of `by`, a SHAPE_ENUM before it, has among its names */
 };
 
 enum shape_flag {
@@ -44,10 +46,12 @@ struct shape_member {
     uint32_t min;
     uint32_t max;
     const char *const *names; /* SHAPE_ENUM, SHAPE_TEXTS */
-    size_t n_names;
+    size_t n_names;           /* of names, or of choices */
     const struct shape *inner;
     const char *schema; /* of SHAPE_OWN: JSON Schema (2020-12), one line; else NULL */
     const char *what;   /* for people: one line, no full stop */
+    const struct shape *const *choices; /* SHAPE_CHOICE */
+    const char *by;
 };
 
 struct shape {

@@ -173,8 +173,14 @@ static const char schema_3[] =
     "CREATE TRIGGER audit_rows_never_change BEFORE UPDATE ON audit BEGIN"
     " SELECT RAISE(ABORT, 'the audit log is only added to'); END;";
 
+/* Format 4: whose the external ids of streams are. */
+static const char schema_4[] =
+    "CREATE TABLE external_ids("
+    " external_id TEXT PRIMARY KEY, account INTEGER NOT NULL REFERENCES accounts(number)"
+    ") STRICT, WITHOUT ROWID;";
+
 /* steps[n] leads from format n to n + 1. */
-static const char *const steps[STORE_FORMAT] = {schema_1, schema_2, schema_3};
+static const char *const steps[STORE_FORMAT] = {schema_1, schema_2, schema_3, schema_4};
 
 static mr_err map_error(int rc) {
     switch (rc & 0xff) {

@@ -120,6 +120,11 @@ void backlog_init(struct backlog *backlog, uint64_t key, uint32_t origin) {
     init(backlog, key, origin, false);
 }
 
+void backlog_init_mixed(struct backlog *backlog, uint32_t origin) {
+    init(backlog, 0, origin, true);
+    backlog->mixed = true;
+}
+
 void backlog_init_keyed(struct backlog *backlog) {
     init(backlog, 0, 0, true);
 }
@@ -130,7 +135,9 @@ void backlog_clear(struct backlog *backlog, struct backlog_memory *memory) {
         chunk_free(memory, chunk);
         chunk = next;
     }
+    bool mixed = backlog->mixed;
     init(backlog, backlog->key, backlog->origin, backlog->keyed);
+    backlog->mixed = mixed;
 }
 
 /* Sends the last chunk's bytes away where memory is short; prev is the chunk before it. */
@@ -359,6 +366,7 @@ mr_err backlog_filter(struct backlog *backlog, struct backlog_memory *memory,
     }
     struct backlog kept;
     init(&kept, backlog->key, backlog->origin, backlog->keyed);
+    kept.mixed = backlog->mixed;
     struct cursor cursor = {.entry = {.pos = backlog->head_pos,
                                       .arrived_ms = backlog->head_arrived_ms,
                                       .size = backlog->head_size,

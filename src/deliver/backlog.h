@@ -54,9 +54,10 @@ struct backlog {
     uint32_t count;
     uint16_t read_at; /* next byte to decode in first, behind the head entry */
     bool keyed;       /* entries carry key and origin of their own */
+    bool mixed;       /* keyed, and all of one origin */
     bool ascending;   /* positions never fell so far */
     bool head_here;   /* false: the next chunk is away */
-    uint8_t zero_[7];
+    uint8_t zero_[6];
     uint64_t bytes; /* sum of the sizes */
     uint64_t key;   /* of all the entries, where not keyed */
     uint32_t origin;
@@ -70,8 +71,10 @@ struct backlog {
     int64_t tail_arrived_ms;
 };
 
-/* A backlog of one (key, origin), or of mixed ones (keyed). Holds no memory while never used. */
+/* A backlog of one (key, origin), of one origin and any keys (mixed), or of any (keyed). Holds no
+ * memory while never used. */
 void backlog_init(struct backlog *backlog, uint64_t key, uint32_t origin);
+void backlog_init_mixed(struct backlog *backlog, uint32_t origin);
 void backlog_init_keyed(struct backlog *backlog);
 /* Frees chunks, drops spilled ones; the entries are gone. The backlog may be used again. */
 void backlog_clear(struct backlog *backlog, struct backlog_memory *memory);

@@ -174,11 +174,12 @@ static uint64_t estimate(const struct lane *lane, const struct backlog *fifo, ui
     return bytes < lane->settings.batch_bytes_max ? bytes : lane->settings.batch_bytes_max;
 }
 
-/* Takes entries of one key and origin from the FIFO's head; NULL without memory. */
+/* Takes entries of one origin, and of one key unless the lane mixes them, from the FIFO's head;
+ * NULL without memory. */
 static struct lane_request *compose(struct lane *lane, struct backlog *fifo, uint32_t count_max) {
     struct backlog_memory *memory = &lane->shared->backlog;
     uint32_t cap = fifo->count < count_max ? fifo->count : count_max;
-    struct lane_request *request = lane_request_new(lane, cap);
+    struct lane_request *request = lane_request_new(lane, cap, lane->settings.mixes);
     if (request == NULL) {
         return NULL;
     }
@@ -190,9 +191,13 @@ static struct lane_request *compose(struct lane *lane, struct backlog *fifo, uin
             request->key = entry.key;
             request->origin = entry.origin;
             request->form = lane->settings.form;
-        } else if (entry.key != request->key || entry.origin != request->origin ||
+        } else if ((entry.key != request->key && !request->has_keys) ||
+                   entry.origin != request->origin ||
                    bytes + entry.size + 1 > lane->settings.batch_bytes_max) {
             break;
+        }
+        if (request->has_keys) {
+            request->positions[cap + n] = entry.key;
         }
         request->positions[n++] = entry.pos;
         bytes += (uint64_t)entry.size + 1;

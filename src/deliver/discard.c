@@ -2,8 +2,9 @@
  * by a DISCARDED record that names its position, so that whoever folds the records needs no rule to
  * guess what was in flight at that moment.
  *
- * Open requests that wait lose the positions that match; those in flight remember the bound and
- * lose them when the attempt fails (an attempt that succeeds has delivered). In a FIFO of one key
+ * Open requests that wait lose the positions that match; those in flight remember the bound, or
+ * where each position has a key of its own the positions, and lose them when the attempt fails (an
+ * attempt that succeeds has delivered). In a FIFO of one key
  * whose positions ascend, what matches is a prefix and is taken off in slices; the shared FIFO, and
  * a redrive whose positions go back, are filtered whole. */
 #include "deliver/lane_parts.h"
@@ -63,22 +64,45 @@ static void take(struct gather *gather, const struct backlog_entry *entry) {
     gather->lane->backlog_bytes -= entry->size;
 }
 
-static uint64_t discard_requests(struct lane *lane, const struct lane_discard_spec *spec,
-                                 struct lane_now now) {
-    uint64_t n = 0;
+/* Of one open request; adds to *n what left at once. */
+static mr_err discard_request(struct lane *lane, struct lane_request *request,
+                              const struct lane_discard_spec *spec, struct lane_now now,
+                              uint64_t *n) {
+    bool out[LANE_BATCH_MAX];
+    bool any = false;
+    for (uint16_t i = request->lo; i < request->n_positions; i++) {
+        uint16_t at = (uint16_t)(i - request->lo);
+        out[at] = type_matches(spec, lane_request_key(request, at)) &&
+                  position_matches(spec, request->positions[i]);
+        any = any || out[at];
+    }
+    if (!any) {
+        return MR_OK;
+    }
+    if (request->state == LANE_REQUEST_WAITING) {
+        *n += lane_request_discard(lane, request, out, now);
+        return MR_OK;
+    }
+    if (request->has_keys) {
+        return lane_request_mark(request, out, LANE_MARK_DISCARD);
+    }
+    request->discard_before =
+        request->discard_before < spec->before ? spec->before : request->discard_before;
+    return MR_OK;
+}
+
+static mr_err discard_requests(struct lane *lane, const struct lane_discard_spec *spec,
+                               struct lane_now now, uint64_t *ret_n) {
+    mr_err err = MR_OK;
+    *ret_n = 0;
     for (mr_list *node = lane->open.next; node != &lane->open;) {
         mr_list *next = node->next;
         struct lane_request *request = MR_CONTAINER(node, struct lane_request, all);
-        if (type_matches(spec, request->key)) {
-            if (request->state == LANE_REQUEST_WAITING) {
-                n += lane_request_discard(lane, request, spec->before, now);
-            } else if (request->discard_before < spec->before) {
-                request->discard_before = spec->before;
-            }
-        }
+        mr_err one = discard_request(lane, request, spec, now, ret_n);
+        err = mr_is_ok(err) ? one : err;
         node = next;
     }
-    return n;
+    return err;
 }
 
 /* Takes matching entries off the front; *left is how many may still be taken in this call. */
@@ -131,9 +155,8 @@ mr_err lane_discard(struct lane *lane, const struct lane_discard_spec *spec, siz
     gather.lane = lane;
     gather.now = now;
     gather.n = 0;
-    gather.total = discard_requests(lane, spec, now);
+    mr_err err = discard_requests(lane, spec, now, &gather.total);
     size_t left = max_entries;
-    mr_err err = MR_OK;
     for (uint32_t i = 0; i < lane->n_fifos && mr_is_ok(err); i++) {
         struct backlog *fifo = &lane->fifos[i];
         if (fifo->count == 0 || (!fifo->keyed && !type_matches(spec, fifo->key))) {

@@ -7,7 +7,8 @@
  * origin), so each pair has a FIFO of its own, up to 64. A FIFO that ran empty gives its place to
  * the next new pair; what comes when 64 are in use goes to a last, keyed FIFO, from whose head runs
  * of one key leave. Few lanes see more than a handful of keys: a linear search with the last hit
- * tried first is the fastest table.
+ * tried first is the fastest table. A lane that mixes keys has a FIFO for each origin, whose
+ * entries carry their keys.
  *
  * Memory. An idle lane is this struct and nothing else after lane_trim. Every input that brings
  * something in may fail for want of memory and then changes nothing; every input that reports
@@ -96,7 +97,8 @@ static struct backlog *add_fifo(struct lane *lane) {
 }
 
 static bool is_of(const struct backlog *fifo, const struct backlog_entry *entry) {
-    return !fifo->keyed && fifo->key == entry->key && fifo->origin == entry->origin;
+    return fifo->origin == entry->origin &&
+           (fifo->mixed || (!fifo->keyed && fifo->key == entry->key));
 }
 
 /* The FIFO for an entry, made where there is none yet; NULL without memory. */
@@ -133,7 +135,11 @@ static struct backlog *fifo_for(struct lane *lane, const struct backlog_entry *e
     } else {
         backlog_clear(fifo, &lane->shared->backlog);
     }
-    backlog_init(fifo, entry->key, entry->origin);
+    if (lane->settings.mixes) {
+        backlog_init_mixed(fifo, entry->origin);
+    } else {
+        backlog_init(fifo, entry->key, entry->origin);
+    }
     lane->fifo_hint = (uint16_t)(fifo - lane->fifos);
     return fifo;
 }
@@ -154,12 +160,16 @@ mr_err lane_restore_request(struct lane *lane, struct lane_now now,
     if (open->n_positions < 1 || open->n_positions > LANE_BATCH_MAX) {
         return MR_ERR(MR_E_RANGE);
     }
-    struct lane_request *request = lane_request_new(lane, open->n_positions);
+    struct lane_request *request = lane_request_new(lane, open->n_positions, open->keys != NULL);
     if (request == NULL) {
         return MR_ERR(MR_E_NOMEM);
     }
     memcpy(request->positions, open->positions, open->n_positions * sizeof open->positions[0]);
-    request->key = open->key;
+    if (open->keys != NULL) {
+        memcpy(request->positions + request->cap, open->keys,
+               open->n_positions * sizeof open->keys[0]);
+    }
+    request->key = open->keys != NULL ? open->keys[0] : open->key;
     request->origin = open->origin;
     request->form = open->form;
     request->attempt = open->attempt;
@@ -255,6 +265,7 @@ static void assert_request_valid(const struct lane *lane, const struct lane_requ
     }
     MR_ASSERT(end == request->n_positions);
     MR_ASSERT(request->n_stack == 0 || request->is_part);
+    MR_ASSERT(request->key == lane_request_key(request, 0));
     if (request->state == LANE_REQUEST_WAITING) {
         MR_ASSERT(request->heap_at < lane->n_heap && lane->heap[request->heap_at] == request);
         MR_ASSERT(request->heap_at == 0 ||
@@ -298,7 +309,7 @@ void lane_assert_valid(const struct lane *lane) {
     for (uint32_t i = 0; i < lane->n_fifos; i++) {
         const struct backlog *fifo = &lane->fifos[i];
         backlog_assert_valid(fifo, &shared->backlog);
-        MR_ASSERT(fifo->keyed == (i == LANE_KEYS_MAX));
+        MR_ASSERT((fifo->keyed && !fifo->mixed) == (i == LANE_KEYS_MAX));
         count += fifo->count;
         bytes += fifo->bytes;
     }

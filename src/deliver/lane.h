@@ -39,8 +39,8 @@
 #define LANE_BYTES_PER_TURN       (64u << 10)
 
 /* A key says what may share a request: by convention (event type's number << 16) | schema version;
- * the same number for all where a kind of destination mixes types. lane_key_type() is what discard
- * by types compares. */
+ * lane_key_type() is what discard by types compares. A lane that mixes (settings.mixes) puts
+ * deliveries of all keys into one request and keeps each one's own beside its position. */
 static inline uint64_t lane_key_make(uint64_t type_number, uint16_t version) {
     return type_number << 16 | version;
 }
@@ -60,7 +60,8 @@ struct lane_now {
 /* What the destination's row says; copied. */
 struct lane_settings {
     bool enabled;
-    uint8_t zero_[3];
+    bool mixes; /* deliveries of different keys share a request */
+    uint8_t zero_[2];
     uint32_t batch_max;       /* 1 to LANE_BATCH_MAX; 1 for forms that hold one event */
     uint32_t batch_bytes_max; /* of the body, estimated from the stored sizes */
     uint32_t linger_ms;
@@ -87,11 +88,24 @@ enum lane_result_kind {
 };
 
 struct lane_result {
-    uint8_t kind; /* enum lane_result_kind */
-    uint8_t zero_;
+    uint8_t kind;    /* enum lane_result_kind */
+    uint8_t reason;  /* enum lane_reason, where the sink knows better than kind and status; then the
+                        failure is the destination's and says nothing of what was sent */
     uint16_t status; /* with STATUS: 100–599 */
     uint32_t zero2_;
     int64_t retry_after_ms; /* from the answer, unclamped; -1 = none */
+};
+
+/* How one event of an answered request fared. */
+enum lane_item_kind {
+    LANE_ITEM_OK = 0,
+    LANE_ITEM_RETRY = 1,     /* failed: again, an attempt is spent */
+    LANE_ITEM_THROTTLED = 2, /* too much at once: again, more slowly, no attempt spent for 24 h */
+    LANE_ITEM_PERMANENT = 3, /* refused for good */
+};
+struct lane_item {
+    uint8_t kind;
+    uint8_t reason; /* enum lane_reason; NONE for OK */
 };
 
 /* Why an attempt failed or a delivery died. The numbers are those that the ledger stores. */
@@ -108,7 +122,14 @@ enum lane_reason {
     LANE_REASON_GONE = 9,        /* 410 */
     LANE_REASON_UNREADABLE = 11, /* its bytes are lost */
     LANE_REASON_RESET = 13,
-    LANE_REASON_THROTTLED = 14, /* Retry-After: no attempt spent */
+    LANE_REASON_THROTTLED = 14, /* Retry-After, or a stream's limit: no attempt spent */
+    LANE_REASON_REJECTED = 15,  /* one event of a batch refused */
+    LANE_REASON_STREAM_MISSING = 16,
+    LANE_REASON_ACCESS_DENIED = 17,
+    LANE_REASON_KMS = 18,
+    LANE_REASON_CREDENTIALS = 19,
+    LANE_REASON_RECORD_TOO_LARGE = 20,
+    LANE_REASON_INTERNAL = 21, /* the receiving service failed */
     LANE_REASON_COUNT
 };
 /* "status", "timeout", … as shown in dead letters. */
@@ -161,7 +182,8 @@ struct lane_request {
     uint16_t cap;            /* of positions */
     uint32_t bytes_each;     /* mean of an event's share of the body */
     uint64_t discard_before; /* positions below leave at the next failure */
-    bool *settled; /* owned; which positions lane_settle named while it flew; NULL: none */
+    uint8_t *marks;          /* owned; by position, what shall leave when it lands; NULL: none */
+    bool has_keys;           /* each position has a key of its own, behind the positions */
     uint64_t positions[];
 };
 static inline uint32_t lane_request_count(const struct lane_request *request) {
@@ -171,6 +193,11 @@ static inline const uint64_t *lane_request_positions(const struct lane_request *
     return request->positions + request->lo;
 }
 
+/* The key of the part's i-th position. */
+static inline uint64_t lane_request_key(const struct lane_request *request, uint32_t i) {
+    return request->has_keys ? request->positions[request->cap + request->lo + i] : request->key;
+}
+
 enum lane_record_kind {
     LANE_RECORD_DELIVERED = 0,
     /* The composition is now an open request: attempt spent so far, next one due at due. Written
@@ -178,25 +205,27 @@ enum lane_record_kind {
      * same positions. */
     LANE_RECORD_RETRY = 1,
     /* The composition is now two open requests: its first n_first positions and the rest, both with
-     * `attempt` spent, due at once. Either may be sent in smaller parts still: DELIVERED, DEAD,
-     * RETRY and DISCARDED then name a part of it, and what they do not name stays open. */
+     * `attempt` spent, due at once. Either may be sent in smaller parts still. */
     LANE_RECORD_SPLIT = 2,
     LANE_RECORD_DEAD = 3,
     LANE_RECORD_DISCARDED = 4,
 };
 
-/* What happened to a composition, to be journaled. Pointers hold during the call only. */
+/* What happened to a composition, to be journaled. DELIVERED, DEAD, RETRY and DISCARDED may name a
+ * part of it (of a SPLIT, or of a request whose events fared differently): what they do not name
+ * stays open as it was. Pointers hold during the call only. */
 struct lane_record {
     uint8_t kind;      /* enum lane_record_kind */
     uint8_t reason;    /* enum lane_reason of the last failure; NONE for DELIVERED */
     uint16_t status;   /* of the last answer; 0 = none */
     uint16_t attempt;  /* attempts spent, this one included where it was spent */
     uint16_t n_first;  /* SPLIT */
-    bool from_attempt; /* ends an attempt: it is covered by the credit that the attempt took */
+    bool from_attempt; /* ends an attempt, one record for each: it is covered by the credit that the
+                          attempt took. Where some events failed it is a record of those */
     uint8_t zero_[3];
     uint32_t n_positions;
     const uint64_t *positions;
-    uint64_t key; /* 0 for a DISCARDED of mixed keys */
+    uint64_t key; /* of the request; 0 for a DISCARDED of mixed keys */
     uint32_t origin;
     uint32_t form;
     int64_t due_ms;           /* wall; RETRY, SPLIT */
@@ -232,7 +261,7 @@ struct lane_notice {
 struct lane;
 
 /* What lanes ask of their surroundings. Called inside lane_decide (send), lane_on_result,
- * lane_on_unreadable, lane_discard (record), any of them (notice). */
+ * lane_on_items, lane_on_begin, lane_on_unreadable, lane_discard (record), any of them (notice). */
 struct lane_hooks {
     void *ctx;
     /* Send the part [lo, hi) of the request; its token is computed from (destination, origin,
@@ -312,10 +341,11 @@ struct lane {
     int64_t failing_since_ms;
     uint32_t failures; /* in a row, no success between */
     uint32_t probe_ms;
-    uint8_t pairs; /* refused pairs whose singles were accepted */
+    uint32_t pace_ms; /* between requests, while a stream throttles; 0: as fast as it takes them */
+    uint8_t pairs;    /* refused pairs whose singles were accepted */
     uint8_t n_isolation;
     uint8_t isolation_at;
-    uint8_t zero_[5];
+    uint8_t zero_;
     int64_t isolation_ms[LANE_ISOLATION_PER_MINUTE]; /* when the last extra requests left */
 };
 _Static_assert(sizeof(struct lane) <= 640, "an idle lane is small");
@@ -337,6 +367,7 @@ struct lane_open_request {
     uint32_t n_positions; /* 1 to LANE_BATCH_MAX */
     uint32_t origin;
     uint64_t key;
+    const uint64_t *keys; /* of each position, where the lane mixes; NULL: all have `key` */
     uint32_t form;
     uint32_t bytes; /* sum of the stored sizes, where known */
     uint16_t attempt;
@@ -358,6 +389,12 @@ void lane_restore_single(struct lane *lane, struct lane_now now, int64_t until_m
  * (not for CANCELLED; before it once more where positions are discarded), perhaps `notice`. */
 void lane_on_result(struct lane *lane, struct lane_request *request, struct lane_now now,
                     const struct lane_result *result);
+/* The same where the receiver answered for each event: items[i] is that of the part's i-th
+ * position, n of them; result: STATUS, with the answer's status. Each event ends or waits by its
+ * own item; those to be tried again do so without the others. Calls `record` once for each group of
+ * events that fared alike, so that one of them is from_attempt. */
+void lane_on_items(struct lane *lane, struct lane_request *request, struct lane_now now,
+                   const struct lane_result *result, const struct lane_item *items, uint32_t n);
 /* Only the first n_used of the part were rendered, bytes long in all: the rest becomes a request of
  * its own, due at once. n_used < count is allowed only where !is_retry. Called before anything is
  * sent. MR_E_NOMEM: nothing changed (send it whole, or give CANCELLED). */
@@ -401,9 +438,9 @@ struct lane_settled {
  * the spill's: MR_E_AGAIN while chunks are away) some may have left: call again with the same list.
  */
 mr_err lane_settle(struct lane *lane, const struct lane_settled *settled, struct lane_now now);
-/* A request in flight is about to be composed, perhaps some time after `send`: what was settled
- * meanwhile leaves it. Returns what is left of the part: at 0 the request is over for this time and
- * its handle not to be used. Before lane_on_composed and lane_on_unreadable. */
+/* A request in flight is about to be composed, perhaps some time after `send`: what was settled or
+ * discarded meanwhile leaves it. Returns what is left of the part: at 0 the request is over for
+ * this time and its handle not to be used. Before lane_on_composed and lane_on_unreadable. */
 uint32_t lane_on_begin(struct lane *lane, struct lane_request *request, struct lane_now now);
 
 /* What a lane waits for after lane_decide. */

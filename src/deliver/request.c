@@ -11,8 +11,10 @@
 
 #include "base/mem.h"
 
-static size_t request_size(uint32_t cap) {
-    return sizeof(struct lane_request) + (size_t)cap * sizeof(uint64_t);
+#include <string.h>
+
+static size_t request_size(uint32_t cap, bool has_keys) {
+    return sizeof(struct lane_request) + (size_t)cap * (has_keys ? 2 : 1) * sizeof(uint64_t);
 }
 
 static bool heap_reserve(struct lane *lane, uint32_t n) {
@@ -69,21 +71,23 @@ static void heap_down(struct lane *lane, struct lane_request *request, uint32_t 
     heap_put(lane, request, at);
 }
 
-struct lane_request *lane_request_new(struct lane *lane, uint32_t cap) {
+struct lane_request *lane_request_new(struct lane *lane, uint32_t cap, bool has_keys) {
     MR_ASSERT(cap >= 1 && cap <= LANE_BATCH_MAX);
     if (!heap_reserve(lane, lane->n_open + 1)) {
         return NULL;
     }
-    struct lane_request *request = mr_alloc(request_size(cap));
+    struct lane_request *request = mr_alloc(request_size(cap, has_keys));
     if (request == NULL) {
         return NULL;
     }
-    *request = (struct lane_request){
-        .cap = (uint16_t)cap, .state = LANE_REQUEST_WAITING, .pair_at = LANE_PAIR_NONE};
+    *request = (struct lane_request){.cap = (uint16_t)cap,
+                                     .state = LANE_REQUEST_WAITING,
+                                     .pair_at = LANE_PAIR_NONE,
+                                     .has_keys = has_keys};
     mr_list_push_back(&lane->open, &request->all);
     lane->n_open++;
     lane->shared->open++;
-    lane->shared->memory_bytes += request_size(cap);
+    lane->shared->memory_bytes += request_size(cap, has_keys);
     request->heap_at = UINT32_MAX;
     return request;
 }
@@ -95,9 +99,33 @@ void lane_request_free(struct lane *lane, struct lane_request *request) {
     lane->n_open--;
     lane->open_events -= request->n_positions - request->lo;
     lane->shared->open--;
-    lane->shared->memory_bytes -= request_size(request->cap);
-    mr_free(request->settled);
+    lane->shared->memory_bytes -= request_size(request->cap, request->has_keys);
+    mr_free(request->marks);
     mr_free(request);
+}
+
+struct lane_request *lane_request_like(struct lane *lane, const struct lane_request *from,
+                                       const uint64_t *positions, const uint64_t *keys,
+                                       uint32_t n) {
+    struct lane_request *own = lane_request_new(lane, n, from->has_keys);
+    if (own == NULL) {
+        return NULL;
+    }
+    memcpy(own->positions, positions, n * sizeof own->positions[0]);
+    if (from->has_keys) {
+        memcpy(own->positions + own->cap, keys, n * sizeof own->positions[0]);
+    }
+    own->key = from->has_keys ? keys[0] : from->key;
+    own->origin = from->origin;
+    own->form = from->form;
+    own->attempt = from->attempt;
+    own->is_retry = from->is_retry;
+    own->is_part = from->is_part;
+    own->paid = from->paid;
+    own->first_attempt_ms = from->first_attempt_ms;
+    own->discard_before = from->discard_before;
+    lane_request_fill(lane, own, n, (uint64_t)from->bytes_each * n);
+    return own;
 }
 
 void lane_request_fill(struct lane *lane, struct lane_request *request, uint32_t n,
@@ -205,11 +233,38 @@ bool lane_request_advance(struct lane *lane, struct lane_request *request) {
     request->is_part = true;
     request->is_retry = true;
     request->bytes = request->bytes_each * lane_request_count(request);
+    request->key = lane_request_key(request, 0);
     return true;
 }
 
+mr_err lane_request_mark(struct lane_request *request, const bool *out, uint8_t mark) {
+    if (request->marks == NULL) {
+        request->marks = mr_calloc(request->cap, sizeof *request->marks);
+        if (request->marks == NULL) {
+            return MR_ERR(MR_E_NOMEM);
+        }
+    }
+    for (uint16_t i = request->lo; i < request->n_positions; i++) {
+        if (out[i - request->lo]) {
+            request->marks[i] |= mark;
+        }
+    }
+    return MR_OK;
+}
+
+/* Moves what belongs to one position. */
+static void move(struct lane_request *request, uint16_t from, uint16_t to) {
+    request->positions[to] = request->positions[from];
+    if (request->has_keys) {
+        request->positions[request->cap + to] = request->positions[request->cap + from];
+    }
+    if (request->marks != NULL) {
+        request->marks[to] = request->marks[from];
+    }
+}
+
 uint32_t lane_request_remove(struct lane *lane, struct lane_request *request, const bool *out,
-                             uint64_t *gone) {
+                             uint64_t *gone, uint64_t *gone_keys) {
     uint16_t lo = request->lo;
     uint32_t n_gone = 0;
     uint16_t to = lo;
@@ -223,9 +278,12 @@ uint32_t lane_request_remove(struct lane *lane, struct lane_request *request, co
             end = &request->stack[--parts_left];
         }
         if (out[from - lo]) {
+            if (gone_keys != NULL) {
+                gone_keys[n_gone] = lane_request_key(request, (uint32_t)(from - lo));
+            }
             gone[n_gone++] = request->positions[from];
         } else {
-            request->positions[to++] = request->positions[from];
+            move(request, from, to++);
         }
     }
     *end = to;
@@ -236,6 +294,8 @@ uint32_t lane_request_remove(struct lane *lane, struct lane_request *request, co
     lane->open_events -= n_gone;
     if (n_gone > 0) {
         request->pair_at = LANE_PAIR_NONE;
+        request->key =
+            request->has_keys && to > lo ? request->positions[request->cap + lo] : request->key;
     }
     return n_gone;
 }

@@ -20,14 +20,12 @@
 
 #include "base/mem.h"
 
-#include <string.h>
-
 #define STATUS_GONE        410
 #define STATUS_TOO_MANY    429
 #define STATUS_UNAVAILABLE 503
 
-static void record(struct lane *lane, const struct lane_request *request, struct lane_now now,
-                   struct lane_record part) {
+void lane_record(struct lane *lane, const struct lane_request *request, struct lane_now now,
+                 struct lane_record part) {
     part.key = request->key;
     part.origin = request->origin;
     part.form = request->form;
@@ -52,40 +50,66 @@ void lane_record_discarded(struct lane *lane, struct lane_now now, uint64_t key,
     lane->shared->hooks.record(lane->shared->hooks.ctx, lane, &part);
 }
 
-/* Discards positions below before; the present part may be empty afterwards. */
-static uint32_t discard_positions(struct lane *lane, struct lane_request *request, uint64_t before,
-                                  struct lane_now now) {
-    bool out[LANE_BATCH_MAX];
-    uint64_t gone[LANE_BATCH_MAX];
-    for (uint16_t i = request->lo; i < request->n_positions; i++) {
-        out[i - request->lo] = before == UINT64_MAX || request->positions[i] < before;
+/* Takes out those for which out[i] is set, and their items. */
+static uint32_t take(struct lane *lane, struct lane_request *request, const bool *out,
+                     struct lane_item *items, uint64_t *gone) {
+    uint32_t n = lane_request_count(request);
+    uint32_t to = 0;
+    for (uint32_t i = 0; items != NULL && i < n; i++) {
+        if (!out[i]) {
+            items[to++] = items[i];
+        }
     }
-    uint32_t n = lane_request_remove(lane, request, out, gone);
+    return lane_request_remove(lane, request, out, gone, NULL);
+}
+
+static uint32_t discard(struct lane *lane, struct lane_request *request, const bool *out,
+                        struct lane_item *items, struct lane_now now) {
+    uint64_t gone[LANE_BATCH_MAX];
+    uint64_t key = request->has_keys ? 0 : request->key;
+    uint32_t n = take(lane, request, out, items, gone);
     if (n > 0) {
-        lane_record_discarded(lane, now, request->key, request->origin, gone, n,
-                              request->first_attempt_ms);
+        lane_record_discarded(lane, now, key, request->origin, gone, n, request->first_attempt_ms);
     }
     return n;
 }
 
-/* What was settled elsewhere while it flew leaves; the present part may be empty afterwards. */
-static void shed_settled(struct lane *lane, struct lane_request *request) {
+static void shed_marked(struct lane *lane, struct lane_request *request, struct lane_now now,
+                        struct lane_item *items) {
+    bool out[LANE_BATCH_MAX];
     uint64_t gone[LANE_BATCH_MAX];
-    if (request->settled != NULL) {
-        lane_request_remove(lane, request, request->settled + request->lo, gone);
-        mr_free(request->settled);
-        request->settled = NULL;
+    for (uint16_t i = request->lo; i < request->n_positions; i++) {
+        out[i - request->lo] = (request->marks[i] & LANE_MARK_SETTLED) != 0;
+    }
+    take(lane, request, out, items, gone);
+    for (uint16_t i = request->lo; i < request->n_positions; i++) {
+        out[i - request->lo] = (request->marks[i] & LANE_MARK_DISCARD) != 0;
+    }
+    discard(lane, request, out, items, now);
+    mr_free(request->marks);
+    request->marks = NULL;
+}
+
+void lane_request_shed(struct lane *lane, struct lane_request *request, struct lane_now now,
+                       struct lane_item *items) {
+    if (request->marks != NULL) {
+        shed_marked(lane, request, now, items);
+    }
+    if (request->discard_before > 0) {
+        bool out[LANE_BATCH_MAX];
+        for (uint16_t i = request->lo; i < request->n_positions; i++) {
+            out[i - request->lo] = request->discard_before == UINT64_MAX ||
+                                   request->positions[i] < request->discard_before;
+        }
+        discard(lane, request, out, items, now);
+        request->discard_before = 0;
     }
 }
 
 /* The request, landed and in no heap, waits for its part's next sending, or ends. */
 static void resume(struct lane *lane, struct lane_request *request, struct lane_now now,
                    mr_mono due) {
-    shed_settled(lane, request);
-    if (request->discard_before > 0) {
-        discard_positions(lane, request, request->discard_before, now);
-        request->discard_before = 0;
-    }
+    lane_request_shed(lane, request, now, NULL);
     if (request->lo == request->hi && !lane_request_advance(lane, request)) {
         lane_request_free(lane, request);
         return;
@@ -93,8 +117,8 @@ static void resume(struct lane *lane, struct lane_request *request, struct lane_
     lane_request_wait(lane, request, due);
 }
 
-/* The part is done with: on to the next one. */
-static void finish_part(struct lane *lane, struct lane_request *request, struct lane_now now) {
+void lane_request_finish_part(struct lane *lane, struct lane_request *request,
+                              struct lane_now now) {
     if (lane_request_advance(lane, request)) {
         resume(lane, request, now, now.mono);
     } else {
@@ -102,11 +126,11 @@ static void finish_part(struct lane *lane, struct lane_request *request, struct 
     }
 }
 
-uint32_t lane_request_discard(struct lane *lane, struct lane_request *request, uint64_t before,
+uint32_t lane_request_discard(struct lane *lane, struct lane_request *request, const bool *out,
                               struct lane_now now) {
     mr_mono due = request->due;
     lane_request_unwait(lane, request);
-    uint32_t n = discard_positions(lane, request, before, now);
+    uint32_t n = discard(lane, request, out, NULL, now);
     resume(lane, request, now, due);
     return n;
 }
@@ -116,43 +140,33 @@ void lane_request_drop(struct lane *lane, struct lane_request *request, const bo
     uint64_t gone[LANE_BATCH_MAX];
     mr_mono due = request->due;
     lane_request_unwait(lane, request);
-    lane_request_remove(lane, request, out, gone);
+    lane_request_remove(lane, request, out, gone, NULL);
     resume(lane, request, now, due);
 }
 
 /* Moves the part into a request of its own; false without memory. */
 static bool detach(struct lane *lane, const struct lane_request *request, mr_mono due) {
-    uint32_t n = lane_request_count(request);
-    struct lane_request *own = lane_request_new(lane, n);
+    struct lane_request *own = lane_request_like(lane, request, lane_request_positions(request),
+                                                 request->positions + request->cap + request->lo,
+                                                 lane_request_count(request));
     if (own == NULL) {
         return false;
     }
-    memcpy(own->positions, lane_request_positions(request), n * sizeof own->positions[0]);
-    own->key = request->key;
-    own->origin = request->origin;
-    own->form = request->form;
-    own->attempt = request->attempt;
-    own->is_retry = request->is_retry;
-    own->is_part = request->is_part;
-    own->paid = request->paid;
-    own->first_attempt_ms = request->first_attempt_ms;
-    lane_request_fill(lane, own, n, request->bytes);
     lane_request_wait(lane, own, due);
     return true;
 }
 
-static void retry(struct lane *lane, struct lane_request *request, struct lane_now now,
-                  struct lane_record part, mr_mono due) {
+void lane_request_retry(struct lane *lane, struct lane_request *request, struct lane_now now,
+                        struct lane_record part, mr_mono due) {
     part.kind = LANE_RECORD_RETRY;
-    part.from_attempt = true;
     part.due_ms = mr_wall_ms(now.wall) + mr_mono_diff_ms(due, now.mono);
-    record(lane, request, now, part);
+    lane_record(lane, request, now, part);
     request->attempt = part.attempt;
     request->is_retry = true;
     request->paid = true;
     lane_isolate_failed(request);
     if (request->n_stack > 0 && detach(lane, request, due)) {
-        finish_part(lane, request, now);
+        lane_request_finish_part(lane, request, now);
     } else {
         if (request->n_stack == 0) {
             lane_isolate_release(lane, request);
@@ -171,7 +185,7 @@ static void split(struct lane *lane, struct lane_request *request, struct lane_n
     part.due_ms = mr_wall_ms(now.wall);
     lane_isolate_split(lane, request, now);
     part.n_first = (uint16_t)lane_request_count(request);
-    record(lane, request, now, part);
+    lane_record(lane, request, now, part);
     resume(lane, request, now, now.mono);
 }
 
@@ -179,9 +193,9 @@ static void die(struct lane *lane, struct lane_request *request, struct lane_now
                 struct lane_record part) {
     part.kind = LANE_RECORD_DEAD;
     part.from_attempt = true;
-    record(lane, request, now, part);
+    lane_record(lane, request, now, part);
     lane_isolate_failed(request);
-    finish_part(lane, request, now);
+    lane_request_finish_part(lane, request, now);
 }
 
 static bool is_throttled(const struct lane_result *result) {
@@ -192,12 +206,13 @@ static bool is_throttled(const struct lane_result *result) {
 /* A failed part of which something is left to decide about. */
 static void decide_failed(struct lane *lane, struct lane_request *request, struct lane_now now,
                           const struct lane_result *result) {
-    bool answered = result->kind == LANE_RESULT_STATUS;
+    bool answered = result->kind == LANE_RESULT_STATUS && result->reason == LANE_REASON_NONE;
     uint32_t n = lane_request_count(request);
     uint32_t attempt = (uint32_t)request->attempt + 1;
     struct lane_record part = {.reason = (uint8_t)lane_reason_of(result),
-                               .status = answered ? result->status : 0,
-                               .attempt = (uint16_t)attempt};
+                               .status = result->kind == LANE_RESULT_STATUS ? result->status : 0,
+                               .attempt = (uint16_t)attempt,
+                               .from_attempt = true};
     if (answered && result->status == STATUS_GONE) {
         part.reason = LANE_REASON_GONE;
         die(lane, request, now, part);
@@ -205,14 +220,14 @@ static void decide_failed(struct lane *lane, struct lane_request *request, struc
     }
     if (request->is_early) {
         part.attempt = request->attempt;
-        retry(lane, request, now, part, request->due);
+        lane_request_retry(lane, request, now, part, request->due);
         return;
     }
     bool throttled = is_throttled(result);
     if (throttled && mr_wall_ms(now.wall) - request->first_attempt_ms < LANE_FREE_RETRY_MS) {
         part.reason = LANE_REASON_THROTTLED;
         part.attempt = request->attempt;
-        retry(lane, request, now, part, lane->gate_until);
+        lane_request_retry(lane, request, now, part, lane->gate_until);
         return;
     }
     if (n > 1 && lane_judges_content(result)) {
@@ -233,21 +248,18 @@ static void decide_failed(struct lane *lane, struct lane_request *request, struc
     if (throttled && mr_mono_before(due, lane->gate_until)) {
         due = lane->gate_until;
     }
-    retry(lane, request, now, part, due);
+    lane_request_retry(lane, request, now, part, due);
 }
 
 static void on_failure(struct lane *lane, struct lane_request *request, struct lane_now now,
                        const struct lane_result *result) {
-    bool gone = result->kind == LANE_RESULT_STATUS && result->status == STATUS_GONE;
+    bool gone = result->kind == LANE_RESULT_STATUS && result->reason == LANE_REASON_NONE &&
+                result->status == STATUS_GONE;
     lane_health_failure(lane, request, now, result);
     if (is_throttled(result)) {
         lane_gate(lane, now, result->retry_after_ms);
     }
-    shed_settled(lane, request);
-    if (request->discard_before > 0) {
-        discard_positions(lane, request, request->discard_before, now);
-        request->discard_before = 0;
-    }
+    lane_request_shed(lane, request, now, NULL);
     if (request->lo == request->hi) {
         lane->shared->credits++;
         resume(lane, request, now, now.mono);
@@ -269,16 +281,17 @@ void lane_on_result(struct lane *lane, struct lane_request *request, struct lane
         }
         lane->shared->credits++;
         resume(lane, request, now, now.mono);
-    } else if (result->kind == LANE_RESULT_STATUS && result->status >= 200 &&
-               result->status <= 299) {
-        record(lane, request, now,
-               (struct lane_record){.kind = LANE_RECORD_DELIVERED,
-                                    .status = result->status,
-                                    .attempt = (uint16_t)(request->attempt + 1),
-                                    .from_attempt = true});
+    } else if (result->kind == LANE_RESULT_STATUS && result->reason == LANE_REASON_NONE &&
+               result->status >= 200 && result->status <= 299) {
+        lane_record(lane, request, now,
+                    (struct lane_record){.kind = LANE_RECORD_DELIVERED,
+                                         .status = result->status,
+                                         .attempt = (uint16_t)(request->attempt + 1),
+                                         .from_attempt = true});
         lane_health_success(lane, request, now);
+        lane_pace(lane, lane_request_count(request), 0, now);
         lane_isolate_accepted(lane, request, now);
-        finish_part(lane, request, now);
+        lane_request_finish_part(lane, request, now);
     } else {
         on_failure(lane, request, now, result);
     }
@@ -293,7 +306,7 @@ static void end_unsent(struct lane *lane, struct lane_request *request, struct l
 
 uint32_t lane_on_begin(struct lane *lane, struct lane_request *request, struct lane_now now) {
     MR_ASSERT(request->state == LANE_REQUEST_FLYING);
-    shed_settled(lane, request);
+    lane_request_shed(lane, request, now, NULL);
     uint32_t left = lane_request_count(request);
     if (left == 0) {
         end_unsent(lane, request, now);
@@ -305,20 +318,16 @@ mr_err lane_on_composed(struct lane *lane, struct lane_request *request, uint32_
                         uint32_t bytes, struct lane_now now) {
     uint32_t n = lane_request_count(request);
     MR_ASSERT(request->state == LANE_REQUEST_FLYING && n_used >= 1 && n_used <= n);
-    MR_ASSERT(request->settled == NULL);
+    MR_ASSERT(request->marks == NULL);
     if (n_used < n) {
         MR_ASSERT(!request->is_retry && request->n_stack == 0 && request->lo == 0);
-        struct lane_request *rest = lane_request_new(lane, n - n_used);
+        struct lane_request *rest =
+            lane_request_like(lane, request, request->positions + n_used,
+                              request->positions + request->cap + n_used, n - n_used);
         if (rest == NULL) {
             return MR_ERR(MR_E_NOMEM);
         }
-        memcpy(rest->positions, request->positions + n_used,
-               (n - n_used) * sizeof rest->positions[0]);
-        rest->key = request->key;
-        rest->origin = request->origin;
-        rest->form = request->form;
-        rest->discard_before = request->discard_before;
-        lane_request_fill(lane, rest, n - n_used, (uint64_t)request->bytes_each * (n - n_used));
+        rest->first_attempt_ms = 0;
         request->n_positions = (uint16_t)n_used;
         request->hi = (uint16_t)n_used;
         lane->open_events -= n - n_used;
@@ -338,17 +347,17 @@ mr_err lane_on_composed(struct lane *lane, struct lane_request *request, uint32_
 uint32_t lane_on_unreadable(struct lane *lane, struct lane_request *request, uint32_t i,
                             struct lane_now now) {
     MR_ASSERT(request->state == LANE_REQUEST_FLYING && i < lane_request_count(request));
-    MR_ASSERT(request->settled == NULL);
+    MR_ASSERT(request->marks == NULL);
     bool out[LANE_BATCH_MAX] = {false};
     uint64_t gone[LANE_BATCH_MAX];
     out[i] = true;
-    uint32_t n = lane_request_remove(lane, request, out, gone);
-    record(lane, request, now,
-           (struct lane_record){.kind = LANE_RECORD_DEAD,
-                                .reason = LANE_REASON_UNREADABLE,
-                                .attempt = request->attempt,
-                                .positions = gone,
-                                .n_positions = n});
+    uint32_t n = lane_request_remove(lane, request, out, gone, NULL);
+    lane_record(lane, request, now,
+                (struct lane_record){.kind = LANE_RECORD_DEAD,
+                                     .reason = LANE_REASON_UNREADABLE,
+                                     .attempt = request->attempt,
+                                     .positions = gone,
+                                     .n_positions = n});
     uint32_t left = lane_request_count(request);
     if (left == 0) {
         end_unsent(lane, request, now);

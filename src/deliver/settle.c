@@ -10,8 +10,6 @@
  * which positions are settled; they leave when it lands (result.c). */
 #include "deliver/lane_parts.h"
 
-#include "base/mem.h"
-
 /* How many of the positions lie below pos. */
 static size_t count_below(const struct lane_settled *settled, uint64_t pos) {
     size_t low = 0;
@@ -86,20 +84,6 @@ static mr_err settle_fifo(struct lane *lane, struct backlog *fifo,
     return MR_OK;
 }
 
-/* Remembers for when it lands. */
-static mr_err mark(struct lane_request *request, const bool *out) {
-    if (request->settled == NULL) {
-        request->settled = mr_calloc(request->cap, sizeof *request->settled);
-        if (request->settled == NULL) {
-            return MR_ERR(MR_E_NOMEM);
-        }
-    }
-    for (uint16_t i = request->lo; i < request->n_positions; i++) {
-        request->settled[i] = request->settled[i] || out[i - request->lo];
-    }
-    return MR_OK;
-}
-
 static mr_err settle_request(struct lane *lane, struct lane_request *request,
                              const struct lane_settled *settled, struct lane_now now) {
     bool out[LANE_BATCH_MAX];
@@ -109,7 +93,7 @@ static mr_err settle_request(struct lane *lane, struct lane_request *request,
         any = any || out[i - request->lo];
     }
     if (any && request->state == LANE_REQUEST_FLYING) {
-        return mark(request, out);
+        return lane_request_mark(request, out, LANE_MARK_SETTLED);
     }
     if (any) {
         lane_request_drop(lane, request, out, now);

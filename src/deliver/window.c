@@ -17,12 +17,23 @@
  * answered so found it alive. They do count towards the five days, which also want ten failures in
  * a row, so that two bad events in a quiet week disable nothing.
  *
+ * A window of one request is still 500 events many times a second, so throttling by single events
+ * (a stream's shards) also spaces requests. The pace between them changes with each answer by the
+ * share f of events that were throttled: by the factor 7/8 + 9/8 f, so it doubles where all were,
+ * and falls where fewer than one in nine were; up to 10 s. It begins with f × 100 ms. A request of
+ * few events counts as one of 64, most of which were taken: the throttled rest of a large one,
+ * tried again, says little. Some of what is sent is taken meanwhile, so that this is no failure of
+ * the destination.
+ *
  * The rate is a leaky bucket by theoretical arrival time: spaced evenly, with 50 ms of slack so
  * that fast rates do not need a timer per request. */
 #include "deliver/lane_parts.h"
 
 #define RATE_SLACK_NS       (50 * MR_NS_PER_MS)
 #define FAILURES_TO_DISABLE 10
+#define PACE_MS_FIRST       100
+#define PACE_MS_MAX         10000
+#define PACE_EVENTS_MIN     64
 #define STATUS_TOO_MANY     429
 #define STATUS_SERVER_ERROR 500
 
@@ -32,6 +43,9 @@ void lane_notify(struct lane *lane, struct lane_notice notice) {
 }
 
 enum lane_reason lane_reason_of(const struct lane_result *result) {
+    if (result->reason != LANE_REASON_NONE) {
+        return (enum lane_reason)result->reason;
+    }
     switch ((enum lane_result_kind)result->kind) {
     case LANE_RESULT_STATUS:
         return LANE_REASON_STATUS;
@@ -72,18 +86,26 @@ const char *lane_reason_name(enum lane_reason reason) {
         [LANE_REASON_GONE] = "gone",
         [LANE_REASON_UNREADABLE] = "unreadable",
         [LANE_REASON_THROTTLED] = "throttled",
+        [LANE_REASON_REJECTED] = "rejected",
+        [LANE_REASON_STREAM_MISSING] = "stream_missing",
+        [LANE_REASON_ACCESS_DENIED] = "access_denied",
+        [LANE_REASON_KMS] = "kms",
+        [LANE_REASON_CREDENTIALS] = "credentials",
+        [LANE_REASON_RECORD_TOO_LARGE] = "record_too_large",
+        [LANE_REASON_INTERNAL] = "internal",
     };
     MR_ASSERT((unsigned)reason < LANE_REASON_COUNT);
     return names[reason] != NULL ? names[reason] : "unknown";
 }
 
 bool lane_judges_content(const struct lane_result *result) {
-    return result->kind == LANE_RESULT_STATUS &&
+    return result->kind == LANE_RESULT_STATUS && result->reason == LANE_REASON_NONE &&
            (result->status == 400 || result->status == 413 || result->status == 422);
 }
 
 static bool is_congestion(const struct lane_result *result) {
-    return result->kind == LANE_RESULT_TIMEOUT ||
+    return result->kind == LANE_RESULT_TIMEOUT || result->reason == LANE_REASON_THROTTLED ||
+           result->reason == LANE_REASON_INTERNAL ||
            (result->kind == LANE_RESULT_STATUS &&
             (result->status == STATUS_TOO_MANY || result->status >= STATUS_SERVER_ERROR));
 }
@@ -105,6 +127,7 @@ void lane_window_reset(struct lane *lane) {
     lane->warned_percent = 0;
     lane->failing_since_ms = 0;
     lane->gate_until = (mr_mono){0};
+    lane->pace_ms = 0;
     lane_window_limit(lane);
 }
 
@@ -185,6 +208,11 @@ static void age_failing(struct lane *lane, struct lane_now now, const struct lan
     }
 }
 
+static void halve(struct lane *lane) {
+    lane->window = lane->window / 2 < LANE_ONE ? LANE_ONE : lane->window / 2;
+    lane->threshold = lane->window;
+}
+
 static void fail_generation(struct lane *lane, struct lane_now now,
                             const struct lane_result *result) {
     lane->generation++;
@@ -193,8 +221,7 @@ static void fail_generation(struct lane *lane, struct lane_now now,
         lane->failed_generations++;
     }
     if (is_congestion(result)) {
-        lane->window = lane->window / 2 < LANE_ONE ? LANE_ONE : lane->window / 2;
-        lane->threshold = lane->window;
+        halve(lane);
     }
     if (!lane->probing && lane->failed_generations >= LANE_GENERATIONS_TO_PROBE) {
         lane->probing = true;
@@ -241,6 +268,23 @@ void lane_gate(struct lane *lane, struct lane_now now, int64_t retry_after_ms) {
     if (mr_mono_before(lane->gate_until, until)) {
         lane->gate_until = until;
     }
+}
+
+void lane_window_cut(struct lane *lane) {
+    lane->generation++;
+    halve(lane);
+}
+
+void lane_pace(struct lane *lane, uint32_t n, uint32_t n_throttled, struct lane_now now) {
+    if (lane->pace_ms == 0 && n_throttled == 0) {
+        return;
+    }
+    uint64_t of = n < PACE_EVENTS_MIN ? PACE_EVENTS_MIN : n;
+    uint64_t pace = lane->pace_ms == 0 ? PACE_MS_FIRST * (uint64_t)n_throttled / of
+                                       : lane->pace_ms * (7 * of + 9 * n_throttled) / (8 * of);
+    lane->pace_ms = pace > PACE_MS_MAX ? PACE_MS_MAX : (uint32_t)pace;
+    mr_mono until = mr_mono_add_ms(now.mono, lane->pace_ms);
+    lane->gate_until = mr_mono_before(lane->gate_until, until) ? until : lane->gate_until;
 }
 
 bool lane_rate_allows(const struct lane *lane, struct lane_now now, mr_mono *ret_at) {

@@ -63,6 +63,7 @@ static void free_attempt(struct attempt *attempt) {
 static void release_attempt(struct attempt *attempt) {
     struct shard *shard = attempt->shard;
     mr_list_remove(&attempt->node);
+    sink_clear(&attempt->sink);
     sink_target_unref(attempt->target);
     attempt->target = NULL;
     attempt->request = NULL;
@@ -94,13 +95,20 @@ void attempts_done(struct shard *shard) {
     shard->attempts_free_bytes = 0;
 }
 
-/* Ends the attempt with a result for the lane. */
-static void finish(struct attempt *attempt, const struct lane_result *result) {
+/* Ends the attempt with a result for the lane; items: what became of each event, NULL: the same of
+ * all. */
+static void finish(struct attempt *attempt, const struct lane_result *result,
+                   const struct lane_item *items) {
     struct shard *shard = attempt->shard;
     struct shard_lane *owner = attempt->owner;
     struct lane_request *request = attempt->request;
     release_attempt(attempt);
-    lane_on_result(&owner->lane, request, shard_now(shard), result);
+    if (items != NULL) {
+        lane_on_items(&owner->lane, request, shard_now(shard), result, items,
+                      lane_request_count(request));
+    } else {
+        lane_on_result(&owner->lane, request, shard_now(shard), result);
+    }
     if (result->kind == LANE_RESULT_CANCELLED) {
         shard_mark_soon(owner); /* what was short may be there again then */
     } else {
@@ -110,7 +118,7 @@ static void finish(struct attempt *attempt, const struct lane_result *result) {
 }
 
 static void finish_as(struct attempt *attempt, enum lane_result_kind kind) {
-    finish(attempt, &(struct lane_result){.kind = (uint8_t)kind, .retry_after_ms = -1});
+    finish(attempt, &(struct lane_result){.kind = (uint8_t)kind, .retry_after_ms = -1}, NULL);
 }
 
 void attempt_begin(struct shard *shard, struct shard_lane *owner, struct lane_request *request) {
@@ -164,6 +172,7 @@ struct attempt_view {
     int64_t duration_ms;
     uint16_t status;
     const char *error;
+    bool is_partial; /* some events were taken and some were not */
 };
 
 static void publish_attempt(struct shard *shard, struct attempt_view *view) {
@@ -178,7 +187,8 @@ static void publish_attempt(struct shard *shard, struct attempt_view *view) {
     }
     if (mr_is_ok(err) &&
         mr_is_ok(mr_buf_printf(&json, "\"duration_ms\":%lld,\"outcome\":\"%s\"}",
-                               (long long)view->duration_ms, outcome_text(shard)))) {
+                               (long long)view->duration_ms,
+                               view->is_partial ? "partial" : outcome_text(shard)))) {
         const struct tail_event event = {.name = "attempt",
                                          .account = view->account,
                                          .destinations = &view->destination,
@@ -204,6 +214,34 @@ static struct lane_result result_of(const struct sink_result *sink) {
                                 .retry_after_ms = sink->retry_after_ms};
 }
 
+_Static_assert((int)SINK_ITEM_OK == (int)LANE_ITEM_OK &&
+                   (int)SINK_ITEM_RETRY == (int)LANE_ITEM_RETRY &&
+                   (int)SINK_ITEM_THROTTLED == (int)LANE_ITEM_THROTTLED &&
+                   (int)SINK_ITEM_PERMANENT == (int)LANE_ITEM_PERMANENT,
+               "sinks number the fates of events as lanes do");
+
+/* How the events of a request fared, copied: the sink's memory goes with the request. */
+struct fates {
+    uint32_t n; /* 0: the result is of all */
+    uint32_t n_ok;
+    uint8_t reason; /* of the first that failed */
+    struct lane_item items[LANE_BATCH_MAX];
+};
+
+static void copy_fates(const struct sink_result *sent, struct fates *fates) {
+    MR_ASSERT(sent->n_items <= LANE_BATCH_MAX);
+    fates->n = (uint32_t)sent->n_items;
+    fates->n_ok = 0;
+    fates->reason = LANE_REASON_NONE;
+    for (uint32_t i = 0; i < fates->n; i++) {
+        fates->items[i] = (struct lane_item){sent->items[i].kind, sent->items[i].reason};
+        fates->n_ok += sent->items[i].kind == SINK_ITEM_OK ? 1 : 0;
+        if (fates->reason == LANE_REASON_NONE) {
+            fates->reason = sent->items[i].reason;
+        }
+    }
+}
+
 static void on_body_sent(struct sink_request *sink) {
     struct attempt *attempt = MR_CONTAINER(sink, struct attempt, sink);
     lane_on_body_sent(&attempt->owner->lane, attempt->request);
@@ -215,13 +253,20 @@ static void on_sent(struct sink_request *sink, const struct sink_result *sent) {
     struct attempt *attempt = MR_CONTAINER(sink, struct attempt, sink);
     struct shard *shard = attempt->shard;
     struct lane_result result = result_of(sent);
+    struct fates fates;
+    copy_fates(sent, &fates);
+    if (fates.n > 0) {
+        MR_ASSERT(fates.n == lane_request_count(attempt->request));
+        result = (struct lane_result){.status = sent->status, .retry_after_ms = -1};
+    }
+    const struct lane_item *items = fates.n > 0 ? fates.items : NULL;
     if (sent->outcome != SINK_ANSWERED && sent->outcome != SINK_CANCELLED) {
         mr_log_at(shard->options.log, MR_LOG_DEBUG, "attempt_failed",
                   mr_kv_c("destination", attempt->target->destination->object.id),
                   mr_kv_str("why", sent->detail));
     }
     if (attempt->ids.len == 0 || result.kind == LANE_RESULT_CANCELLED) {
-        finish(attempt, &result);
+        finish(attempt, &result, items);
         return;
     }
     static const char *const errors[] = {[SINK_ANSWERED] = "",
@@ -238,15 +283,18 @@ static void on_sent(struct sink_request *sink, const struct sink_result *sent) {
         .destination = attempt->owner->lane.destination,
         .account = attempt->target->destination->account,
         .attempt = attempt->request->attempt + 1u,
-        .type = type_table_name(shard->types, lane_key_type(attempt->request->key)),
+        .type = attempt->request->has_keys
+                    ? MR_STR_NONE
+                    : type_table_name(shard->types, lane_key_type(attempt->request->key)),
         .duration_ms = sent->duration_ns / MR_NS_PER_MS,
-        .status = sent->outcome == SINK_ANSWERED ? sent->status : 0,
-        .error = errors[sent->outcome]};
+        .status = sent->outcome == SINK_ANSWERED || fates.n > 0 ? sent->status : 0,
+        .error = fates.n > 0 ? lane_reason_name(fates.reason) : errors[sent->outcome],
+        .is_partial = fates.n_ok > 0 && fates.n_ok < fates.n};
     memcpy(view.id, attempt->target->destination->object.id, sizeof view.id);
     memcpy(view.token, attempt->token, sizeof view.token);
     view.ids = attempt->ids; /* taken over */
     mr_buf_init(&attempt->ids, TAIL_TEXT_MAX);
-    finish(attempt, &result);
+    finish(attempt, &result, items);
     publish_attempt(shard, &view);
     mr_buf_done(&view.ids);
 }
@@ -334,7 +382,8 @@ static enum gathered gather(struct attempt *attempt, mr_str *envelopes, size_t *
             if (!mr_str_is_absent(body) &&
                 mr_is_err(payload_envelope_as(
                     &shard->projector, snapshot_catalogue(shard->snapshot), body,
-                    lane_key_version(attempt->request->key), &shard->arena, &envelope))) {
+                    lane_key_version(lane_request_key(attempt->request, i)), &shard->arena,
+                    &envelope))) {
                 return GATHER_NOMEM;
             }
             if (!mr_str_is_absent(envelope)) {
@@ -385,10 +434,11 @@ static mr_err compose(struct attempt *attempt, const mr_str *envelopes, size_t n
     struct lane_request *request = attempt->request;
     struct sink_request *sink = &attempt->sink;
     size_t bytes_max =
-        request->is_retry ? SIZE_MAX : attempt->target->destination->webhook.batch_bytes_max;
+        request->is_retry ? SIZE_MAX : attempt->target->destination->delivery.batch_bytes_max;
     size_t used;
     mr_buf_reset(&sink->body);
     sink->form = request->form;
+    sink->target = attempt->target;
     MR_TRY(sink_compose(sink, envelopes, n, bytes_max, &shard->arena, &used));
     if (used < n && request->is_retry) {
         return MR_ERR(MR_E_INVALID);
@@ -411,11 +461,10 @@ static mr_err send_attempt(struct attempt *attempt, const char **ret_why) {
     const struct model_account *account = snapshot_account(shard->snapshot, destination->account);
     static const mr_secret none = {NULL};
     struct sink_request *sink = &attempt->sink;
-    sink->target = attempt->target;
     sink->secret = account != NULL ? &account->webhook_secret : &none;
     sink->token = attempt->token;
     sink->now = loop_wall(shard->options.loop);
-    sink->timeout_ms = destination->webhook.timeout_ms;
+    sink->timeout_ms = destination->delivery.timeout_ms;
     sink->is_suspect = attempt->owner->lane.window_failed;
     sink->is_fresh = false;
     sink->on_done = on_sent;

@@ -23,21 +23,21 @@ static struct lane_settings settings_of(const struct model_destination *destinat
     if (destination == NULL) {
         return settings;
     }
-    const struct model_webhook *webhook = &destination->webhook;
-    settings.enabled =
-        destination->status != MODEL_DISABLED && destination->kind == MODEL_KIND_WEBHOOK;
+    const struct model_delivery *delivery = &destination->delivery;
+    settings.enabled = destination->status != MODEL_DISABLED;
+    settings.mixes = sink_mixes_types(destination);
     settings.batch_max = sink_batch_max(destination);
-    settings.batch_bytes_max = webhook->batch_bytes_max;
-    settings.linger_ms = webhook->linger_ms;
-    settings.rate_per_second = webhook->rate_per_second;
-    settings.concurrency_max = webhook->concurrency_max;
+    settings.batch_bytes_max = delivery->batch_bytes_max;
+    settings.linger_ms = delivery->linger_ms;
+    settings.rate_per_second = delivery->rate_per_second;
+    settings.concurrency_max = delivery->concurrency_max;
     settings.form = sink_form_of(destination);
     settings.enabled_epoch = destination->enabled_epoch;
-    if (webhook->retry.kind == MODEL_RETRY_STANDARD) {
+    if (delivery->retry.kind == MODEL_RETRY_STANDARD) {
         policy_init_standard(&settings.policy);
-    } else if (webhook->retry.kind == MODEL_RETRY_DELAYS) {
-        mr_ignore(policy_init_explicit(&settings.policy, webhook->retry.delays_ms,
-                                       webhook->retry.n_delays),
+    } else if (delivery->retry.kind == MODEL_RETRY_DELAYS) {
+        mr_ignore(policy_init_explicit(&settings.policy, delivery->retry.delays_ms,
+                                       delivery->retry.n_delays),
                   "the store has checked number and range");
     }
     return settings;

@@ -58,7 +58,14 @@ _Static_assert((int)LANE_REASON_STATUS == (int)RECORD_REASON_STATUS &&
                    (int)LANE_REASON_GONE == (int)RECORD_REASON_GONE &&
                    (int)LANE_REASON_UNREADABLE == (int)RECORD_REASON_UNREADABLE &&
                    (int)LANE_REASON_RESET == (int)RECORD_REASON_RESET &&
-                   (int)LANE_REASON_THROTTLED == (int)RECORD_REASON_THROTTLED,
+                   (int)LANE_REASON_THROTTLED == (int)RECORD_REASON_THROTTLED &&
+                   (int)LANE_REASON_REJECTED == (int)RECORD_REASON_REJECTED &&
+                   (int)LANE_REASON_STREAM_MISSING == (int)RECORD_REASON_STREAM_MISSING &&
+                   (int)LANE_REASON_ACCESS_DENIED == (int)RECORD_REASON_ACCESS_DENIED &&
+                   (int)LANE_REASON_KMS == (int)RECORD_REASON_KMS &&
+                   (int)LANE_REASON_CREDENTIALS == (int)RECORD_REASON_CREDENTIALS &&
+                   (int)LANE_REASON_RECORD_TOO_LARGE == (int)RECORD_REASON_RECORD_TOO_LARGE &&
+                   (int)LANE_REASON_INTERNAL == (int)RECORD_REASON_INTERNAL,
                "one numbering of reasons");
 
 /* The unit's way back from the writer. */

@@ -152,6 +152,13 @@ static mr_err restore_request(void *ctx, const struct book_request *request) {
                                      .due_ms = request->due_ms,
                                      .first_attempt_ms = request->first_ms};
     MR_TRY(key_of(restore, request->key, &open.key));
+    uint64_t keys[LANE_BATCH_MAX];
+    if (restore->owner->lane.settings.mixes && request->n <= LANE_BATCH_MAX) {
+        for (uint32_t i = 0; i < request->n; i++) {
+            MR_TRY(key_of(restore, book_request_key(request, i), &keys[i]));
+        }
+        open.keys = keys;
+    }
     return lane_restore_request(&restore->owner->lane, restore->now, &open);
 }
 

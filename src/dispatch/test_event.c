@@ -6,17 +6,19 @@
 
 #include "base/mem.h"
 #include "crypto/ids.h"
+#include "deliver/lane.h"
 #include "event/envelope.h"
 #include "json/write.h"
 #include "os/thread.h"
 
 #include <stdio.h>
 
-#define ENTRIES    1024
-#define BODY_MAX   ((size_t)1 << 20)
-#define REPORT_MAX ((size_t)4 << 20)
-#define DETAIL_MAX 2048
-#define MINUTE_NS  (INT64_C(60) * MR_NS_PER_S)
+#define ENTRIES          1024
+#define BODY_MAX         ((size_t)1 << 20)
+#define REPORT_MAX       ((size_t)4 << 20)
+#define DETAIL_MAX       2048
+#define STEP_ASSUME_ROLE "assume_role"
+#define MINUTE_NS        (INT64_C(60) * MR_NS_PER_S)
 
 struct test_limits {
     struct os_mutex mu;
@@ -71,6 +73,7 @@ struct test_run {
 };
 
 static void free_run(struct test_run *run) {
+    sink_clear(&run->sink);
     sink_target_unref(run->target);
     mr_secret_unref(&run->secret);
     mr_buf_done(&run->sink.body);
@@ -181,6 +184,67 @@ static void write_steps(json_out *o, const struct http_result *http, struct verd
     mr_buf_done(&text);
 }
 
+/* What to do about a failed step of a stream. */
+static const char *stream_hint(const struct sink_result *result, const char *step) {
+    enum lane_reason reason =
+        result->n_items > 0 ? (enum lane_reason)result->items[0].reason : LANE_REASON_NONE;
+    if (strcmp(step, STEP_ASSUME_ROLE) == 0) {
+        return "check role_arn, and that the role's trust policy lets this server's AWS identity "
+               "assume it with the external id of this destination";
+    }
+    if (reason == LANE_REASON_STREAM_MISSING) {
+        return "check name, region and account in stream_arn, and that the stream is active";
+    }
+    if (reason == LANE_REASON_ACCESS_DENIED) {
+        return "give the role a policy that allows kinesis:PutRecord and kinesis:PutRecords on "
+               "this "
+               "stream";
+    }
+    if (reason == LANE_REASON_KMS) {
+        return "let the role use the stream's KMS key (kms:GenerateDataKey), and check that the "
+               "key "
+               "is enabled";
+    }
+    if (reason == LANE_REASON_CREDENTIALS) {
+        return "test again in a minute; if it stays, check that the role was not deleted or "
+               "changed";
+    }
+    if (reason == LANE_REASON_THROTTLED) {
+        return "the stream is at its limit: give it more shards, or on-demand capacity";
+    }
+    if (reason == LANE_REASON_INTERNAL) {
+        return "AWS failed: test again, and look at AWS's health dashboard";
+    }
+    if (reason == LANE_REASON_RECORD_TOO_LARGE) {
+        return "test with an event of at most 1 MiB, its partition key included";
+    }
+    return result->status == 0 || result->outcome != SINK_ANSWERED
+               ? "let this server reach the endpoint of Kinesis in the stream's region"
+               : "check stream_arn; the log of the server has more";
+}
+
+static void write_stream_steps(json_out *o, const struct sink_result *result,
+                               struct verdict *verdict) {
+    for (size_t i = 0; i < result->n_steps; i++) {
+        const struct sink_step *step = &result->steps[i];
+        mr_str detail = mr_str_is_absent(step->detail) ? MR_STR("no answer") : step->detail;
+        verdict->step = step->name;
+        verdict->ok = step->is_ok;
+        if (!step->is_ok) {
+            snprintf(verdict->detail, sizeof verdict->detail, "%.*s. What to do: %s",
+                     MR_FMT(detail), stream_hint(result, step->name));
+        } else if (i + 1 == result->n_steps) {
+            snprintf(
+                verdict->detail, sizeof verdict->detail,
+                "Connection established, test event sent. Check that the stream has shards for "
+                "what will come, and keeps records as long as its readers need");
+        } else {
+            snprintf(verdict->detail, sizeof verdict->detail, "%.*s", MR_FMT(detail));
+        }
+        write_step(o, step->name, step->is_ok, step->duration_ns, mr_str_c(verdict->detail));
+    }
+}
+
 /* Bytes of others as JSON text: what is not UTF-8 is shown as base64. */
 static void write_bytes(json_out *o, const char *name, mr_str bytes) {
     if (mr_str_is_utf8(bytes)) {
@@ -198,10 +262,9 @@ static void write_bytes(json_out *o, const char *name, mr_str bytes) {
 
 static void write_exchange(const struct test_run *run, const struct http_result *http,
                            json_out *o) {
-    const struct model_destination *destination = run->target->destination;
     json_out_member_object(o, "request");
-    json_out_member_str(o, "method", model_method_name(sink_form_method(run->sink.form)));
-    json_out_member_str(o, "url", destination->webhook.url);
+    json_out_member_str(o, "method", sink_method(run->target, run->sink.form));
+    json_out_member_str(o, "url", run->target->url.text);
     json_out_member_c(o, "kore-idempotency-token", run->token);
     write_bytes(o, "body", mr_buf_view(&run->sink.body));
     json_out_end(o);
@@ -227,8 +290,26 @@ static void write_exchange(const struct test_run *run, const struct http_result 
     json_out_member_c(o, "event_id", run->event_id);
 }
 
-static void report(struct test_run *run, const struct http_result *http) {
-    struct verdict verdict = {.ok = false, .step = "address"};
+/* result: NULL where nothing could be sent. */
+static void write_verdict(json_out *o, const struct test_run *run, const struct sink_result *result,
+                          struct verdict *verdict) {
+    bool is_stream = run->target->destination->kind == MODEL_KIND_KINESIS;
+    json_out_array(o);
+    if (result != NULL && result->n_steps > 0) {
+        write_stream_steps(o, result, verdict);
+    } else if (result != NULL && result->http != NULL) {
+        write_steps(o, result->http, verdict);
+    } else {
+        mr_str why = result != NULL ? result->detail : mr_str_c(run->why);
+        snprintf(verdict->detail, sizeof verdict->detail, "%.*s", MR_FMT(why));
+        verdict->step = is_stream ? STEP_ASSUME_ROLE : "address";
+        write_step(o, verdict->step, false, 0, mr_str_c(verdict->detail));
+    }
+    json_out_end(o);
+}
+
+static void report(struct test_run *run, const struct sink_result *result) {
+    struct verdict verdict = {.ok = false};
     mr_buf steps;
     mr_buf json;
     mr_buf summary;
@@ -237,20 +318,13 @@ static void report(struct test_run *run, const struct http_result *http) {
     mr_buf_init(&summary, REPORT_MAX);
     json_out o;
     json_out_init(&o, &steps);
-    json_out_array(&o);
-    if (http != NULL) {
-        write_steps(&o, http, &verdict);
-    } else {
-        snprintf(verdict.detail, sizeof verdict.detail, "%s", run->why);
-        write_step(&o, verdict.step, false, 0, mr_str_c(verdict.detail));
-    }
-    json_out_end(&o);
+    write_verdict(&o, run, result, &verdict);
     mr_ignore(json_out_finish(&o), "checked by the whole's finish");
     json_out_init(&o, &json);
     json_out_object(&o);
     json_out_member_bool(&o, "ok", verdict.ok);
     json_out_member_raw(&o, "steps", mr_buf_view(&steps));
-    write_exchange(run, http, &o);
+    write_exchange(run, result != NULL ? result->http : NULL, &o);
     json_out_end(&o);
     mr_err err = json_out_finish(&o);
     char date[MR_TIME_TEXT_SIZE];
@@ -274,7 +348,7 @@ static void report(struct test_run *run, const struct http_result *http) {
 }
 
 static void on_sent(struct sink_request *sink, const struct sink_result *result) {
-    report((struct test_run *)(void *)sink, result->http);
+    report((struct test_run *)(void *)sink, result);
 }
 
 static void on_failed(struct loop_task *task) {
@@ -297,16 +371,16 @@ mr_err test_event_start(const struct test_spec *spec) {
     run->sink.form = sink_form_of(spec->destination);
     mr_err err = sink_target_new(spec->env, spec->destination, &run->target);
     if (mr_is_ok(err)) {
+        run->sink.target = run->target;
         err = compose(run);
     }
     if (mr_is_err(err)) {
         free_run(run);
         return MR_ERR(MR_E_NOMEM);
     }
-    run->sink.target = run->target;
     run->sink.secret = &run->secret;
     run->sink.token = run->token;
-    run->sink.timeout_ms = spec->destination->webhook.timeout_ms;
+    run->sink.timeout_ms = spec->destination->delivery.timeout_ms;
     run->sink.is_fresh = true;
     run->sink.on_done = on_sent;
     run->why = "could not be sent: too many requests wait for a connection";

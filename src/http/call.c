@@ -12,10 +12,10 @@
  * trip.
  *
  * What a response may cost is bounded: head by the parser's limits, eight interim responses, 64 KiB
- * of body read of which 4 KiB are kept, the total deadline over all of it. Once the head is there
- * the call has succeeded: whatever goes wrong after it only cuts the body short and the connection
- * off. A connection is used again only when request and response both ended exactly where they
- * should.
+ * of body read of which 4 KiB are kept (unless the caller wants more), the total deadline over all
+ * of it. Once the head is there the call has succeeded: whatever goes wrong after it only cuts the
+ * body short and the connection off. A connection is used again only when request and response both
+ * ended exactly where they should.
  *
  * Failure policy: http_call_fail notes the reason and hands the call to the client's task; the
  * connection is closed in the same task, so no callback here ever frees what its caller stands on.
@@ -357,6 +357,10 @@ static bool request_is_out(const struct http_call *call) {
     return call->taken == call->size && call->state != HTTP_CALL_SEND;
 }
 
+static size_t body_read_max(const struct http_call *call) {
+    return call->kept.max > HTTP_CALL_BODY_READ_MAX ? call->kept.max : HTTP_CALL_BODY_READ_MAX;
+}
+
 /* Reads on in the body. True: the call is over (and told). fields: of a head in the same bytes. */
 static bool read_body(struct http_call *call, mr_str *in, bool was_sent, const mr_fields *fields) {
     while (!call->reader.is_done) {
@@ -371,11 +375,11 @@ static bool read_body(struct http_call *call, mr_str *in, bool was_sent, const m
             return true;
         }
         call->body_read += piece.len;
-        size_t room = HTTP_CALL_BODY_KEPT_MAX - call->kept.len;
+        size_t room = call->kept.max - call->kept.len;
         mr_str keep = mr_str_slice(piece, 0, room);
         bool is_kept = mr_is_ok(mr_buf_str(&call->kept, keep));
         call->is_body_cut = call->is_body_cut || !is_kept || keep.len < piece.len;
-        if (call->body_read > HTTP_CALL_BODY_READ_MAX && !call->reader.is_done) {
+        if (call->body_read > body_read_max(call) && !call->reader.is_done) {
             call->is_body_cut = true;
             finish(call, false, fields);
             return true;

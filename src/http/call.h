@@ -82,6 +82,7 @@ struct http_call {
     size_t n_body;
     uint32_t total_ms, connect_ms, read_ms;
     bool is_fresh;
+    bool is_operators;
     bool is_to_head;
     /* the attempt */
     uint64_t peer;

@@ -386,7 +386,8 @@ mr_err http_call_start(struct http_client *client, const struct http_call_spec *
     call->key = key;
     call->peer =
         http_pool_peer(&client->pool, call->url.host, call->url.port, call->url.is_https,
-                       call->trust != NULL ? net_trust_id(call->trust) : 0, client->guard_epoch);
+                       call->trust != NULL ? net_trust_id(call->trust) : 0,
+                       call->is_operators ? 0 : client->guard_epoch); /* epochs begin at 1 */
     http_pool_set_suspect(key, spec->is_suspect);
     mr_list_push_back(&client->calls, &call->node);
     client->n_calls++;

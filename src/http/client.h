@@ -20,7 +20,7 @@
 
 #include <sys/uio.h>
 
-#define HTTP_CALL_BODY_KEPT_MAX (4 * 1024)  /* of a response's body, for the caller */
+#define HTTP_CALL_BODY_KEPT_MAX (4 * 1024)  /* of a response's body, unless more is asked for */
 #define HTTP_CALL_BODY_READ_MAX (64 * 1024) /* read at most; then the connection is closed */
 #define HTTP_CALL_INTERIM_MAX   8           /* 1xx responses before the final one */
 #define HTTP_CALL_IOV_MAX       63          /* pieces of a request body */
@@ -88,10 +88,10 @@ struct http_result {
     uint16_t status;     /* of the final response's head; 0: there was none. With failure NONE any
                             status is possible */
     mr_fields fields;    /* of that head */
-    mr_str body; /* its first ≤ HTTP_CALL_BODY_KEPT_MAX bytes, decoded from chunks; may be cut
-                    short by the peer or the deadline without making the call fail */
-    bool is_body_cut;    /* there was, or may have been, more than body holds */
-    bool is_reused;      /* sent (the last time) over a connection that had served before */
+    mr_str body;      /* its first bytes, as many as the call keeps, decoded from chunks; may be cut
+                         short by the peer or the deadline without making the call fail */
+    bool is_body_cut; /* there was, or may have been, more than body holds */
+    bool is_reused;   /* sent (the last time) over a connection that had served before */
     bool is_stale_reuse; /* that connection died before a response byte, and the body had already
                             been released: sending it again would have spent no attempt */
     uint8_t sends; /* times the request was sent: 0, 1, or 2 after a stale re-used connection */
@@ -119,9 +119,14 @@ struct http_call_spec {
     bool is_suspect;   /* the destination's last window failed: shares half of all connections with
                           its kind */
     bool is_fresh;     /* use no pooled connection (Test Event) */
-    uint32_t total_ms; /* to the end of the response's head, from the moment a connection is there
-                          or begun; > 0. The wait for a slot before it lasts as long at most, then
-                          the call fails with HTTP_FAIL_CONNECT */
+    bool is_operators; /* the URL is the operator's word: its addresses are not judged, and it is
+                          reached without the egress proxy */
+    uint32_t body_kept_max; /* bytes of the response's body that result.body may hold; 0:
+                               HTTP_CALL_BODY_KEPT_MAX. As many are read, if they are more than
+                               HTTP_CALL_BODY_READ_MAX */
+    uint32_t total_ms;   /* to the end of the response's head, from the moment a connection is there
+                            or begun; > 0. The wait for a slot before it lasts as long at most, then
+                            the call fails with HTTP_FAIL_CONNECT */
     uint32_t connect_ms; /* name, connect and TLS together; 0: total_ms */
     uint32_t read_ms;    /* sent to head; 0: total_ms */
     /* Once, always after http_call_start has returned; the call is gone when it returns. May start

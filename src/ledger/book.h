@@ -83,6 +83,8 @@ struct book_request {
     int64_t due_ms, first_ms;  /* wall */
     const uint64_t *positions; /* n, in the order of the request */
 };
+/* The key of its i-th position; `request` is one that the book gave. */
+uint32_t book_request_key(const struct book_request *request, uint32_t i);
 struct book_destination {
     uint32_t number;
     uint32_t account; /* of its events */

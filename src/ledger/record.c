@@ -40,9 +40,10 @@ const char *record_type_name(uint8_t type) {
 }
 
 const char *const record_reason_names[RECORD_REASON_COUNT] = {
-    "none",     "status",  "timeout",   "name",    "address_refused", "connect",
-    "tls",      "request", "response",  "gone",    "cancelled",       "unreadable",
-    "overflow", "reset",   "throttled", "rejected"};
+    "none",     "status",      "timeout",          "name",     "address_refused", "connect",
+    "tls",      "request",     "response",         "gone",     "cancelled",       "unreadable",
+    "overflow", "reset",       "throttled",        "rejected", "stream_missing",  "access_denied",
+    "kms",      "credentials", "record_too_large", "internal"};
 
 const char *record_reason_name(uint8_t reason) {
     return reason < RECORD_REASON_COUNT ? record_reason_names[reason] : "unknown";

@@ -52,7 +52,13 @@ enum record_reason {
     RECORD_REASON_OVERFLOW = 12,   /* the archive is full; the content is gone */
     RECORD_REASON_RESET = 13,      /* the connection died before an answer */
     RECORD_REASON_THROTTLED = 14,
-    RECORD_REASON_REJECTED = 15, /* one record of a batch refused by a stream */
+    RECORD_REASON_REJECTED = 15,         /* one record of a batch refused by a stream */
+    RECORD_REASON_STREAM_MISSING = 16,   /* there is no such stream */
+    RECORD_REASON_ACCESS_DENIED = 17,    /* the role may not write to the stream */
+    RECORD_REASON_KMS = 18,              /* the stream's key cannot be used */
+    RECORD_REASON_CREDENTIALS = 19,      /* the role cannot be assumed, or no credentials for it */
+    RECORD_REASON_RECORD_TOO_LARGE = 20, /* more than a stream takes in one record */
+    RECORD_REASON_INTERNAL = 21,         /* the stream's service failed */
     RECORD_REASON_COUNT
 };
 /* "status", "timeout", … as the API shows them; "unknown". */

@@ -41,13 +41,31 @@ void model_webhook_init(struct model_webhook *webhook) {
         .method = MODEL_POST,
         .format = MODEL_FORMAT_KORE,
         .signatures = MODEL_SIGN_KORE,
-        .batch_max = MODEL_BATCH_MAX,
-        .batch_bytes_max = MODEL_BATCH_BYTES_MAX,
-        .linger_ms = MODEL_LINGER_MS_DEFAULT,
-        .timeout_ms = MODEL_TIMEOUT_MS_DEFAULT,
-        .concurrency_max = MODEL_CONCURRENCY_DEFAULT,
-        .retry = {.kind = MODEL_RETRY_KORE},
     };
+}
+
+void model_settings_init(struct model_settings *settings, enum model_destination_kind kind) {
+    bool is_stream = kind == MODEL_KIND_KINESIS;
+    *settings = (struct model_settings){
+        .kind = kind,
+        .delivery =
+            {
+                .batch_max = is_stream ? MODEL_STREAM_BATCH_MAX : MODEL_BATCH_MAX,
+                .batch_bytes_max = is_stream ? MODEL_STREAM_BYTES_MAX : MODEL_BATCH_BYTES_MAX,
+                .linger_ms = MODEL_LINGER_MS_DEFAULT,
+                .timeout_ms = MODEL_TIMEOUT_MS_DEFAULT,
+                .concurrency_max = MODEL_CONCURRENCY_DEFAULT,
+                .retry = {.kind = MODEL_RETRY_KORE},
+            },
+        .kinesis =
+            {
+                .stream_arn = MR_STR_NONE,
+                .role_arn = MR_STR_NONE,
+                .external_id = MR_STR_NONE,
+                .partition_key = MR_STR_NONE,
+            },
+    };
+    model_webhook_init(&settings->webhook);
 }
 
 void model_webhook_release(struct model_webhook *webhook) {
@@ -65,8 +83,12 @@ void model_webhook_release(struct model_webhook *webhook) {
     mr_secret_unref(&webhook->signing.previous_ed25519_key);
 }
 
-mr_err model_destination_set_webhook(struct model_destination *destination,
-                                     const struct model_webhook *webhook) {
+void model_settings_release(struct model_settings *settings) {
+    model_webhook_release(&settings->webhook);
+}
+
+static mr_err set_webhook(struct model_destination *destination,
+                          const struct model_webhook *webhook) {
     struct model_object *object = &destination->object;
     struct model_webhook *own = &destination->webhook;
     MR_ASSERT(own->n_headers == 0 && mr_str_is_absent(own->url));
@@ -105,4 +127,33 @@ mr_err model_destination_set_webhook(struct model_destination *destination,
     (void)mr_secret_ref(own->signing.previous_hmac_key);
     (void)mr_secret_ref(own->signing.previous_ed25519_key);
     return MR_OK;
+}
+
+static mr_err set_kinesis(struct model_destination *destination,
+                          const struct model_kinesis *kinesis) {
+    struct model_object *object = &destination->object;
+    struct model_kinesis *own = &destination->kinesis;
+    MR_ASSERT(mr_str_is_absent(own->stream_arn));
+    struct model_kinesis copy;
+    if (!model_text(object, kinesis->stream_arn, &copy.stream_arn) ||
+        !model_text(object, kinesis->role_arn, &copy.role_arn) ||
+        !model_text(object, kinesis->external_id, &copy.external_id) ||
+        !model_text(object, kinesis->partition_key, &copy.partition_key)) {
+        return MR_ERR(MR_E_NOMEM);
+    }
+    *own = copy;
+    return MR_OK;
+}
+
+mr_err model_destination_set(struct model_destination *destination,
+                             const struct model_settings *settings) {
+    destination->kind = settings->kind;
+    destination->delivery = settings->delivery;
+    switch (settings->kind) {
+    case MODEL_KIND_WEBHOOK:
+        return set_webhook(destination, &settings->webhook);
+    case MODEL_KIND_KINESIS:
+        return set_kinesis(destination, &settings->kinesis);
+    }
+    return MR_ERR(MR_E_INVALID);
 }

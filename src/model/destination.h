@@ -47,8 +47,10 @@ enum model_retry_kind {
     MODEL_RETRY_DELAYS,
 };
 
-#define MODEL_BATCH_MAX           50
+#define MODEL_BATCH_MAX           50 /* webhooks */
 #define MODEL_BATCH_BYTES_MAX     (1024 * 1024)
+#define MODEL_STREAM_BATCH_MAX    500 /* streams: as many records as one call may hold */
+#define MODEL_STREAM_BYTES_MAX    (5 * 1024 * 1024)
 #define MODEL_BATCH_BYTES_MIN     1024
 #define MODEL_LINGER_MS_DEFAULT   50
 #define MODEL_LINGER_MS_MAX       60000
@@ -65,6 +67,10 @@ enum model_retry_kind {
 #define MODEL_HEADER_VALUE_MAX    4096
 #define MODEL_URL_BYTES_MAX       2048
 #define MODEL_PEM_BYTES_MAX       65535
+#define MODEL_ARN_BYTES_MAX       2048
+#define MODEL_EXTERNAL_ID_MIN     2
+#define MODEL_EXTERNAL_ID_MAX     1224
+#define MODEL_POINTER_BYTES_MAX   1024
 
 struct model_retry {
     enum model_retry_kind kind;
@@ -87,25 +93,45 @@ struct model_signing {
     int64_t previous_until_ms;
 };
 
+/* How requests are made and sent, whatever the kind. */
+struct model_delivery {
+    uint32_t batch_max;       /* 1 to the kind's maximum */
+    uint32_t batch_bytes_max; /* likewise */
+    uint32_t linger_ms;
+    uint32_t timeout_ms;
+    uint32_t rate_per_second; /* requests; 0: unlimited */
+    uint32_t concurrency_max;
+    struct model_retry retry;
+};
+
 struct model_webhook {
     mr_str url; /* the customer's text, unchanged; judged syntactically at configuration */
     enum model_method method;
     enum model_format format;
     uint8_t signatures; /* of enum model_signatures */
     bool escape_non_ascii;
-    uint32_t batch_max; /* 1–50 */
-    uint32_t batch_bytes_max;
-    uint32_t linger_ms;
-    uint32_t timeout_ms;
-    uint32_t rate_per_second; /* requests; 0: unlimited */
-    uint32_t concurrency_max;
-    struct model_retry retry;
     const struct model_header *headers;
     size_t n_headers;
     mr_str client_cert_pem; /* absent: none */
     mr_secret client_key_pem;
     mr_str ca_pem; /* absent: the installation's trust */
     struct model_signing signing;
+};
+
+/* An AWS Kinesis data stream. Both ARNs are well-formed. */
+struct model_kinesis {
+    mr_str stream_arn;
+    mr_str role_arn;
+    mr_str external_id;
+    mr_str partition_key; /* a JSON Pointer into the event; absent: the event's id */
+};
+
+/* Every option of a destination of some kind. */
+struct model_settings {
+    enum model_destination_kind kind;
+    struct model_delivery delivery;
+    struct model_webhook webhook; /* where kind is MODEL_KIND_WEBHOOK */
+    struct model_kinesis kinesis; /* where kind is MODEL_KIND_KINESIS */
 };
 
 struct model_destination {
@@ -117,7 +143,9 @@ struct model_destination {
     enum model_disabled_by disabled_by;
     uint64_t enabled_epoch; /* rises with each enabling of a disabled one; of this run alone */
     mr_str name;
+    struct model_delivery delivery;
     struct model_webhook webhook; /* where kind is MODEL_KIND_WEBHOOK */
+    struct model_kinesis kinesis; /* where kind is MODEL_KIND_KINESIS */
 };
 
 mr_str model_kind_name(enum model_destination_kind kind);       /* webhook, kinesis */
@@ -125,15 +153,18 @@ mr_str model_status_name(enum model_destination_status status); /* active, faile
 mr_str model_method_name(enum model_method method);             /* POST, GET */
 mr_str model_format_name(enum model_format format);             /* kore, ce-batch, … */
 
-/* A new object with one reference and every option at its default. NULL without memory. */
+/* A new object with one reference and every option at a webhook's default. NULL without memory. */
 struct model_destination *model_destination_new(uint32_t number, mr_str id, uint32_t account);
-/* Copies the settings into the object: texts into its memory, secrets as references of its own.
- * Once per object. MR_E_NOMEM. */
-mr_err model_destination_set_webhook(struct model_destination *destination,
-                                     const struct model_webhook *webhook);
-/* Every option at its default, no URL. */
-void model_webhook_init(struct model_webhook *webhook);
+/* Copies kind and settings into the object: texts into its memory, secrets as references of its
+ * own. Once per object. MR_E_NOMEM. */
+mr_err model_destination_set(struct model_destination *destination,
+                             const struct model_settings *settings);
+/* Every option at its kind's default; no URL, no ARNs. */
+void model_settings_init(struct model_settings *settings, enum model_destination_kind kind);
 /* Lets the secrets go. */
+void model_settings_release(struct model_settings *settings);
+/* The same of a webhook's part alone. */
+void model_webhook_init(struct model_webhook *webhook);
 void model_webhook_release(struct model_webhook *webhook);
 static inline const struct model_destination *model_destination_of(const struct model_object *o) {
     return (const struct model_destination *)(const void *)o;

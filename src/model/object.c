@@ -125,7 +125,11 @@ struct model_destination *model_destination_new(uint32_t number, mr_str id, uint
         bool is_sound = object_init(&destination->object, MODEL_DESTINATION, number, id);
         MR_ASSERT(is_sound);
         destination->account = account;
-        model_webhook_init(&destination->webhook);
+        struct model_settings defaults;
+        model_settings_init(&defaults, MODEL_KIND_WEBHOOK);
+        destination->delivery = defaults.delivery;
+        destination->webhook = defaults.webhook;
+        destination->kinesis = defaults.kinesis;
     }
     return destination;
 }

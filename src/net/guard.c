@@ -367,6 +367,14 @@ static uint64_t seal_of(const struct net_judged_addr *judged) {
     return mr_str_hash(mr_str_of((const char *)judged->opaque_, 3 * sizeof(uint64_t)), SEAL_SEED);
 }
 
+static struct net_judged_addr sealed(const os_addr *addr) {
+    struct net_judged_addr judged = {{0}};
+    memcpy(judged.opaque_, addr->ip, sizeof addr->ip);
+    judged.opaque_[2] = (uint64_t)addr->family << 16 | addr->port;
+    judged.opaque_[3] = seal_of(&judged);
+    return judged;
+}
+
 mr_err net_guard_judge(const struct net_guard *guard, const os_addr *addr,
                        struct net_judged_addr *ret_judged, struct net_refusal *ret_refusal) {
     char why[208] = "not an internet address";
@@ -378,11 +386,15 @@ mr_err net_guard_judge(const struct net_guard *guard, const os_addr *addr,
         }
         return MR_ERR(MR_E_DENIED);
     }
-    struct net_judged_addr judged = {{0}};
-    memcpy(judged.opaque_, addr->ip, sizeof addr->ip);
-    judged.opaque_[2] = (uint64_t)addr->family << 16 | addr->port;
-    judged.opaque_[3] = seal_of(&judged);
-    *ret_judged = judged;
+    *ret_judged = sealed(addr);
+    return MR_OK;
+}
+
+mr_err net_guard_admit(const os_addr *addr, struct net_judged_addr *ret_judged) {
+    if (addr->family == OS_FAMILY_NONE) {
+        return MR_ERR(MR_E_DENIED);
+    }
+    *ret_judged = sealed(addr);
     return MR_OK;
 }
 

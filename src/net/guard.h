@@ -1,5 +1,6 @@
 /* The address guard: says of every address whether a destination may be reached there. Only this
- * chapter makes net_judged_addr, and only that can be dialled, so that no path leads around it.
+ * chapter makes net_judged_addr, and only that can be dialled, so that no path leads around it but
+ * the one that is named: net_guard_admit.
  * IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890, RFC 8190), RFC 6052, 3056, 4380.
  *
  * One guard per loop; used by that loop's thread alone. */
@@ -19,7 +20,7 @@
 struct net_guard;
 
 /* An address that the guard let pass. The content is the guard's: read it with the functions below.
- * A value not made by net_guard_judge fails their assertion (it carries a seal over its bytes). */
+ * A value not made here fails their assertion (it carries a seal over its bytes). */
 struct net_judged_addr {
     uint64_t opaque_[4];
 };
@@ -58,6 +59,10 @@ mr_err net_guard_judge(const struct net_guard *guard, const os_addr *addr,
  * n == 0. ret_judged holds n places, in the same order. */
 mr_err net_guard_judge_all(const struct net_guard *guard, const os_addr *addrs, size_t n,
                            struct net_judged_addr *ret_judged, struct net_refusal *ret_refusal);
+
+/* Lets an address pass unjudged, because the operator named it: an endpoint of the configuration,
+ * never anything that a customer can choose. MR_E_DENIED where it is no address. */
+mr_err net_guard_admit(const os_addr *addr, struct net_judged_addr *ret_judged);
 
 /* The address inside. Asserts the seal. */
 os_addr net_judged_addr_get(const struct net_judged_addr *judged);

@@ -379,6 +379,9 @@ mr_err config_check(const struct config *config, struct config_error *ret_error)
         what = "smtp_from: must be set with smtp_url";
     } else if ((config->smtp_user[0] == '\0') != (config->smtp_password_file[0] == '\0')) {
         what = "smtp_user and smtp_password_file: must be set together";
+    } else if ((config->aws_access_key_id[0] == '\0') !=
+               (config->aws_secret_access_key_file[0] == '\0')) {
+        what = "aws_access_key_id and aws_secret_access_key_file: must be set together";
     }
     if (what == NULL) {
         return MR_OK;

@@ -41,6 +41,17 @@ enum config_kind {
     X(allow_networks, LIST, "", 0, 0, "CIDR blocks that destinations may reach all the same")      \
     X(extra_ca_file, TEXT, "", 0, 0, "PEM bundle of further authorities to trust")                 \
     X(egress_proxy, TEXT, "", 0, 0, "http://host:port of a CONNECT proxy for deliveries")          \
+    X(aws_access_key_id, TEXT, "", 0, 0,                                                           \
+      "Access key that assumes the roles of streams; default: the variable AWS_ACCESS_KEY_ID")     \
+    X(aws_secret_access_key_file, TEXT, "", 0, 0,                                                  \
+      "File whose first line is the secret of aws_access_key_id")                                  \
+    X(aws_container_credentials, TEXT, "", 0, 0,                                                   \
+      "URI of the container's credentials, on loopback or link-local, where no key is given")      \
+    X(aws_instance_metadata, BOOL, "false", 0, 0,                                                  \
+      "Take credentials from the instance's metadata (IMDSv2), where no others are given")         \
+    X(aws_region, TEXT, "", 0, 0, "Region whose STS is asked for roles; default: the stream's")    \
+    X(kinesis_endpoint, TEXT, "", 0, 0, "URL of Kinesis in place of AWS's own, for all streams")   \
+    X(sts_endpoint, TEXT, "", 0, 0, "URL of STS in place of AWS's own")                            \
     X(smtp_url, TEXT, "", 0, 0,                                                                    \
       "smtp://host:port (STARTTLS needed but on loopback) or smtps://host:port: sends mail")       \
     X(smtp_from, TEXT, "", 0, 0, "Sender's address of the mail")                                   \

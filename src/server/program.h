@@ -45,6 +45,7 @@ struct program {
     mr_secret metrics_token; /* none: /metrics is not served beside the API */
     struct control *control;
     bool control_started;
+    struct aws_options aws;
     struct mailer *mailer;   /* NULL: no SMTP server is set */
     struct net_guard *judge; /* of URLs at configuration; control thread */
     struct journal *journal;

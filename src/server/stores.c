@@ -16,6 +16,7 @@
 #include "mail/mailer.h"
 #include "os/clock.h"
 #include "os/process.h"
+#include "server/aws.h"
 #include "server/mail.h"
 
 #include <errno.h>
@@ -85,6 +86,7 @@ static int open_control(struct program *program) {
         return PROGRAM_NO;
     }
     int code = mail_make(program);
+    code = code == PROGRAM_OK ? aws_make(program) : code;
     if (code != PROGRAM_OK) {
         return code;
     }
@@ -487,6 +489,7 @@ void stores_close(struct program *program) {
     journal_close(program->journal);
     control_close(program->control);
     net_guard_free(program->judge);
+    aws_unmake(program);
     mr_secret_unref(&program->metrics_token);
     secret_slab_free(program->slab);
     if (program->has_lock) {

@@ -4,8 +4,10 @@
 
 #include "base/num.h"
 #include "mail/message.h"
+#include "model/arn.h"
 #include "net/address.h"
 #include "net/guard.h"
+#include "net/url.h"
 #include "os/socket.h"
 
 #include <string.h>
@@ -138,6 +140,48 @@ static const char *wrong_smtp_from(mr_str text) {
     return mail_address_is_fit(text) ? NULL : "must be an e-mail address alone";
 }
 
+/* A service's URL: nothing behind host and port. */
+static const char *wrong_endpoint(mr_str text) {
+    struct net_url url;
+    return net_url_parse(text, true, &url) == NET_URL_OK && url.path.len <= 1 &&
+                   mr_str_is_absent(url.query) && mr_str_is_absent(url.fragment)
+               ? NULL
+               : "must be https://host or http://host, with :port where it has its own";
+}
+
+/* Only what a container's or an instance's own agent can have: loopback, link-local, and the two
+ * addresses of fd00:ec2:: that AWS gives its agents. */
+static const char *wrong_local_url(mr_str text) {
+    static const char *const blocks[] = {"127.0.0.0/8", "169.254.0.0/16", "::1/128", "fe80::/10",
+                                         "fd00:ec2::/64"};
+    struct net_url url;
+    if (net_url_parse(text, true, &url) == NET_URL_OK && url.host_kind == NET_HOST_LITERAL) {
+        for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
+            struct net_cidr cidr;
+            if (mr_is_ok(net_cidr_parse(mr_str_c(blocks[i]), &cidr)) &&
+                net_cidr_contains(&cidr, &url.addr)) {
+                return NULL;
+            }
+        }
+    }
+    return "must be a URL with a loopback or link-local address, such as "
+           "http://169.254.170.2/v2/credentials/…";
+}
+
+static const char *wrong_region(mr_str text) {
+    return arn_region_is_valid(text, ARN_AWS) || arn_region_is_valid(text, ARN_AWS_CN) ||
+                   arn_region_is_valid(text, ARN_AWS_US_GOV)
+               ? NULL
+               : "must be a region of AWS such as eu-central-1";
+}
+
+static const char *wrong_access_key(mr_str text) {
+    return text.len >= 16 && text.len <= 128 && is_visible(text) &&
+                   mr_str_find_byte(text, '/', 0) == SIZE_MAX
+               ? NULL
+               : "must be an access key of AWS, 16 to 128 letters and digits";
+}
+
 static const struct {
     const char *key;
     bool may_be_empty;
@@ -148,7 +192,9 @@ static const struct {
     {"egress_proxy", true, wrong_proxy},    {"dataschema_aliases", true, wrong_aliases},
     {"log_level", false, wrong_level},      {"event_type_prefix", false, wrong_prefix},
     {"metrics_token", true, wrong_token},   {"smtp_url", true, wrong_smtp_url},
-    {"smtp_from", true, wrong_smtp_from},
+    {"smtp_from", true, wrong_smtp_from},   {"kinesis_endpoint", true, wrong_endpoint},
+    {"sts_endpoint", true, wrong_endpoint}, {"aws_container_credentials", true, wrong_local_url},
+    {"aws_region", true, wrong_region},     {"aws_access_key_id", true, wrong_access_key},
 };
 
 const char *value_wrong(const char *key, mr_str text) {

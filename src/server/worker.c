@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "control/destinations.h"
 #include "os/files.h"
+#include "server/aws.h"
 #include "server/program.h"
 #include "server/values.h"
 
@@ -110,6 +111,7 @@ static mr_err init_network(struct worker *worker) {
                                      .allow_http = config->allow_http,
                                      .strict_date = config->strict_date,
                                      .log = &program->log};
+    MR_TRY(aws_of_worker(worker));
     return tail_new(program->tails, worker->index, &worker->loop, &worker->tail);
 }
 
@@ -342,6 +344,7 @@ void worker_done(struct worker *worker) {
     }
     http_client_free(worker->client);
     shard_free(worker->shard);
+    aws_free(worker->aws);
     spill_close(worker->spill);
     tail_free(worker->tail);
     crypto_hasher_free(worker->hasher);

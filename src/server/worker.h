@@ -5,6 +5,7 @@
 
 #include "api/api.h"
 #include "os/thread.h"
+#include "sink/aws/aws.h"
 
 struct program;
 
@@ -23,6 +24,7 @@ struct worker {
     struct http_client *client;
     struct crypto_hasher *hasher;
     struct sink_env sink;
+    struct aws *aws;
     struct tail *tail;
     struct spill *spill;
     struct shard *shard;

@@ -9,13 +9,76 @@
  * or of the destination object, all of which outlive http_call_start, which copies them. */
 #include "sink/webhook.h"
 
-#include "base/num.h"
 #include "sink/signature.h"
 
 #define FIELDS_MAX         (64 + 16 + MODEL_HEADERS_MAX)
-#define RETRY_AFTER_S_MAX  UINT64_C(1000000000)
 #define STANDARD_TEXT_MAX  1024
 #define CONTENT_TYPE_NAMES MR_STR("content-type")
+
+_Static_assert((int)MODEL_FORMAT_KORE == (int)EVENT_FORMAT_KORE &&
+                   (int)MODEL_FORMAT_CE_BATCH == (int)EVENT_FORMAT_CE_BATCH &&
+                   (int)MODEL_FORMAT_CE_STRUCTURED == (int)EVENT_FORMAT_CE_STRUCTURED &&
+                   (int)MODEL_FORMAT_CE_BINARY == (int)EVENT_FORMAT_CE_BINARY,
+               "the store's formats are those of the event room");
+
+/* The form holds format, escaping and method: bits 0–1, 2, 3. */
+static uint32_t webhook_form(const struct model_destination *destination) {
+    const struct model_webhook *webhook = &destination->webhook;
+    return (uint32_t)webhook->format | (webhook->escape_non_ascii ? 4u : 0u) |
+           (webhook->method == MODEL_GET ? 8u : 0u);
+}
+
+static enum event_format form_format(uint32_t form) {
+    return (enum event_format)(form & 3u);
+}
+
+static enum json_escape form_escape(uint32_t form) {
+    return (form & 4u) != 0 ? JSON_ESCAPE_NON_ASCII : JSON_UTF8;
+}
+
+static enum model_method form_method(uint32_t form) {
+    return (form & 8u) != 0 ? MODEL_GET : MODEL_POST;
+}
+
+static mr_str webhook_method(uint32_t form) {
+    return model_method_name(form_method(form));
+}
+
+/* 1 for forms of one event. */
+static uint32_t webhook_batch_max(const struct model_destination *destination) {
+    uint32_t batch_max = destination->delivery.batch_max;
+    size_t most = event_format_events_max((enum event_format)destination->webhook.format);
+    return batch_max < most ? batch_max : (uint32_t)most;
+}
+
+static mr_err prepare_trust(const struct sink_env *env, struct sink_target *target) {
+    const struct model_webhook *webhook = &target->destination->webhook;
+    if (webhook->ca_pem.len == 0 && webhook->client_cert_pem.len == 0) {
+        target->trust = net_trust_ref(env->trust);
+        return MR_OK;
+    }
+    const struct net_trust_spec spec = {
+        .ca_pem = webhook->ca_pem.len > 0 ? webhook->ca_pem : MR_STR_NONE,
+        .cert_pem = webhook->client_cert_pem.len > 0 ? webhook->client_cert_pem : MR_STR_NONE,
+        .key_pem = mr_secret_reveal(webhook->client_key_pem)};
+    struct net_trust_problem problem;
+    mr_err err = net_trust_new(env->roots, &spec, &target->trust, &problem);
+    if (mr_err_is(err, MR_E_INVALID)) {
+        sink_target_problem(target, problem.text);
+        return MR_OK;
+    }
+    return err;
+}
+
+static mr_err webhook_prepare(const struct sink_env *env, struct sink_target *target) {
+    enum net_url_problem problem =
+        net_url_parse(target->destination->webhook.url, env->allow_http, &target->url);
+    if (problem != NET_URL_OK) {
+        sink_target_problem(target, net_url_problem_text(problem));
+        return MR_OK;
+    }
+    return target->url.is_https ? prepare_trust(env, target) : MR_OK;
+}
 
 /* How many envelopes fit: a body is brackets and, per event, the envelope with a comma. Escaping
  * may make it longer than estimated; the limit binds what is stored. */
@@ -32,10 +95,10 @@ static size_t count_fitting(const mr_str *envelopes, size_t n, size_t bytes_max)
     return used;
 }
 
-mr_err webhook_compose(struct sink_request *request, const mr_str *envelopes, size_t n,
-                       size_t bytes_max, mr_arena *arena, size_t *ret_used) {
-    enum event_format format = sink_form_format(request->form);
-    enum json_escape escape = sink_form_escape(request->form);
+static mr_err webhook_compose(struct sink_request *request, const mr_str *envelopes, size_t n,
+                              size_t bytes_max, mr_arena *arena, size_t *ret_used) {
+    enum event_format format = form_format(request->form);
+    enum json_escape escape = form_escape(request->form);
     size_t most = event_format_events_max(format);
     size_t used = count_fitting(envelopes, n < most ? n : most, bytes_max);
     if (format == EVENT_FORMAT_CE_BINARY) {
@@ -108,56 +171,16 @@ static mr_err add_standard(const struct sink_env *env, const struct sink_request
     return MR_OK;
 }
 
-static enum sink_outcome outcome_of(const struct http_result *http) {
-    switch (http->failure) {
-    case HTTP_FAIL_NONE:
-        return SINK_ANSWERED;
-    case HTTP_FAIL_NAME:
-        return SINK_NAME;
-    case HTTP_FAIL_ADDRESS:
-        return SINK_ADDRESS;
-    case HTTP_FAIL_CONNECT:
-        return SINK_CONNECT;
-    case HTTP_FAIL_TLS:
-        return SINK_TLS;
-    case HTTP_FAIL_REQUEST:
-        return SINK_RESET;
-    case HTTP_FAIL_RESPONSE:
-        return http->is_stale_reuse ? SINK_RESET : SINK_RESPONSE;
-    case HTTP_FAIL_TIMEOUT:
-        return SINK_TIMEOUT;
-    case HTTP_FAIL_CANCELLED:
-        return http->sends > 0 ? SINK_RESET : SINK_CANCELLED;
-    }
-    return SINK_RESPONSE;
-}
-
-int64_t webhook_retry_after_ms(mr_str value, mr_wall now) {
-    uint64_t seconds;
-    mr_wall at;
-    if (mr_is_ok(mr_u64_parse(value, 0, RETRY_AFTER_S_MAX, &seconds))) {
-        return (int64_t)seconds * 1000;
-    }
-    if (mr_is_ok(mr_time_parse_http(value, now, &at))) {
-        return at.ns > now.ns ? (at.ns - now.ns) / MR_NS_PER_MS : 0;
-    }
-    return -1;
-}
-
 static void on_call_done(void *ctx, const struct http_result *http) {
     struct sink_request *request = ctx;
     request->call = NULL;
-    struct sink_result result = {.outcome = outcome_of(http),
+    mr_wall now = {request->now.ns + http->total_ns};
+    struct sink_result result = {.outcome = sink_outcome_of(http),
                                  .status = http->status,
-                                 .retry_after_ms = -1,
+                                 .retry_after_ms = sink_retry_after_ms(http, now),
                                  .duration_ns = http->total_ns,
                                  .detail = http->detail,
                                  .http = http};
-    if (result.outcome == SINK_ANSWERED && (http->status == 429 || http->status == 503)) {
-        mr_str value = mr_fields_find(http->fields, MR_STR("retry-after"));
-        mr_wall now = {request->now.ns + http->total_ns};
-        result.retry_after_ms = mr_str_is_absent(value) ? -1 : webhook_retry_after_ms(value, now);
-    }
     request->on_done(request, &result);
 }
 
@@ -166,7 +189,7 @@ static void on_body_released(void *ctx) {
     request->on_body_sent(request);
 }
 
-mr_err webhook_send(const struct sink_env *env, struct sink_request *request) {
+static mr_err webhook_send(const struct sink_env *env, struct sink_request *request) {
     const struct model_destination *destination = request->target->destination;
     const struct model_webhook *webhook = &destination->webhook;
     struct field_list list = {.len = 0};
@@ -174,7 +197,7 @@ mr_err webhook_send(const struct sink_env *env, struct sink_request *request) {
     for (size_t i = 0; i < request->fields.len; i++) {
         add_field(&list, request->fields.ptr[i].name, request->fields.ptr[i].value);
     }
-    mr_str method = model_method_name(sink_form_method(request->form));
+    mr_str method = model_method_name(form_method(request->form));
     mr_str body = mr_buf_view(&request->body);
     char signature[SIGNATURE_HEX_LEN];
     size_t signature_len = 0;
@@ -221,3 +244,14 @@ mr_err webhook_send(const struct sink_env *env, struct sink_request *request) {
     mr_buf_done(&text);
     return err;
 }
+
+const struct sink_kind webhook_kind = {
+    .prepare = webhook_prepare,
+    .compose = webhook_compose,
+    .send = webhook_send,
+    .cancel = sink_call_cancel,
+    .recall = sink_call_recall,
+    .form = webhook_form,
+    .method = webhook_method,
+    .batch_max = webhook_batch_max,
+};

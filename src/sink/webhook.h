@@ -6,13 +6,6 @@
 
 #include "sink/sink.h"
 
-/* See sink_compose, sink_send. */
-mr_err webhook_compose(struct sink_request *request, const mr_str *envelopes, size_t n,
-                       size_t bytes_max, mr_arena *arena, size_t *ret_used);
-mr_err webhook_send(const struct sink_env *env, struct sink_request *request);
-
-/* Milliseconds that a Retry-After field asks for (RFC 9110 §10.2.3: seconds or a date), -1 where it
- * is absent or not understood. */
-int64_t webhook_retry_after_ms(mr_str value, mr_wall now);
+extern const struct sink_kind webhook_kind;
 
 #endif

@@ -6,7 +6,7 @@
 //   … file=NAME  the content of a file
 //   … needs=P    left out, and said so, where the program P is not installed
 //   … output     what the block before has printed; … stands for anything within a line
-// `<!-- after: GUIDE -->` names the guide that comes before. The README is run in the same way, but
+// `<!-- rig: aws -->` asks for the rig of test/e2e/aws; `<!-- after: GUIDE -->` names the guide that comes before. The README is run in the same way, but
 // its plain blocks are not. And the reference pages and the table of rooms are current.
 import assert from 'node:assert/strict';
 import {spawn, spawnSync} from 'node:child_process';
@@ -55,6 +55,37 @@ function followed(file) {
 
 function isThere(program) {
   return spawnSync('/bin/sh', ['-c', `command -v ${program}`], {env: environment()}).status === 0;
+}
+
+// `<!-- rig: aws -->`: AWS on this machine, for the program and for the command line `aws`.
+async function startRig(file) {
+  if (!/<!-- rig: aws -->/.test(readFileSync(file, 'utf8'))) {
+    return {env: {}, check: () => {}, end: () => {}};
+  }
+  const {Rig} = await import('./aws/rig.mjs');
+  const {Iam} = await import('./aws/iam.mjs');
+  const rig = await Rig.start({streams: []});
+  const iam = await new Iam(rig).listen();
+  return {
+    env: {MILLRACE_KINESIS_ENDPOINT: rig.kinesis.url, MILLRACE_STS_ENDPOINT: rig.sts.url,
+      MILLRACE_ALLOW_HTTP: 'true', MILLRACE_ALLOW_NETWORKS: '127.0.0.0/8',
+      AWS_ACCESS_KEY_ID: rig.caller.accessKeyId, AWS_SECRET_ACCESS_KEY: rig.caller.secretAccessKey,
+      AWS_ENDPOINT_URL_KINESIS: rig.storeUrl, AWS_ENDPOINT_URL_IAM: iam.url,
+      AWS_CONFIG_FILE: '/dev/null', AWS_SHARED_CREDENTIALS_FILE: '/dev/null', AWS_PAGER: '',
+      AWS_EC2_METADATA_DISABLED: 'true'},
+    // What the guide has made is what a stream needs, and no more.
+    check() {
+      const [[name, policy]] = [...iam.policies];
+      assert.deepEqual(policy.Action, ['kinesis:PutRecord', 'kinesis:PutRecords']);
+      assert.match(policy.Resource, /:stream\/events$/);
+      assert.match(iam.trusts.get(name).Condition.StringEquals['sts:ExternalId'], /^[0-9a-f]{80}$/);
+      assert.deepEqual(rig.refusals(), []);
+    },
+    async end() {
+      await iam.close();
+      await rig.end();
+    },
+  };
 }
 
 function environment() {
@@ -112,10 +143,10 @@ async function scriptOf(list, dir, lacking) {
 }
 
 // Runs it in a process group of its own, which is ended whole. {code, out, err, outputs by block}
-async function run(script, dir) {
+async function run(script, dir, more = {}) {
   writeFileSync(path.join(dir, '.script'), script);
   const child = spawn('bash', [path.join(dir, '.script')],
-    {cwd: dir, env: environment(), detached: true, stdio: ['ignore', 'pipe', 'pipe']});
+    {cwd: dir, env: {...environment(), ...more}, detached: true, stdio: ['ignore', 'pipe', 'pipe']});
   let out = '';
   let err = '';
   child.stdout.on('data', (bytes) => { out += bytes; });
@@ -158,20 +189,25 @@ async function follow(t, file) {
     await t.test(`the sample that needs ${program}`, {skip: `${program} is not installed`}, () => {});
   }
   const dir = folder('guide');
+  const rig = await startRig(file);
   try {
-    const {code, err, outputs} = await run(await scriptOf(list, dir, lacking), dir);
+    const {code, err, outputs} = await run(await scriptOf(list, dir, lacking), dir, rig.env);
     const last = Math.max(...outputs.keys());
     if (last !== list.length || code !== 0) {
       assert.fail(`${place(list[last])} failed (${code}):\n${list[last].text}\n${outputs.get(last)}`
         + `\n-- standard error\n${err.split('\n').slice(-15).join('\n')}\n${logs(dir)}`);
     }
     for (const [n, block] of list.entries()) {
-      if (block.words.includes('output')) {
+      if (block.words.includes('output') && !lacking.includes(word(list[n - 1], 'needs'))) {
         const shown = outputs.get(n - 1);
         assert.match(shown.trim(), expectation(block.text), `${place(block)}: not what is printed`);
       }
     }
+    if (lacking.length === 0) {
+      rig.check();
+    }
   } finally {
+    await rig.end();
     remove(dir);
   }
 }

@@ -189,7 +189,7 @@ describe('destinations', () => {
       const answer = await server.api('POST', '/v1/destinations', text);
       assert.equal(answer.status, 400, `${text} ${answer.text}`);
     }
-    for (const kind of ['kinesis', 'Webhook', '', null, 1]) {
+    for (const kind of ['kinesis', 'queue', 'Webhook', '', null, 1]) {
       const answer = await server.api('POST', '/v1/destinations',
         {name: 'edge', kind, settings: {url: receiver.url}});
       assert.equal(answer.status, 400, `${kind} ${answer.text}`);

@@ -7,6 +7,7 @@
 #include "oracle.h"
 
 #include "base/num.h"
+#include "deliver/lane.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -128,6 +129,23 @@ void oracle_on_answer(struct oracle *oracle, uint32_t destination, const uint32_
     }
 }
 
+void oracle_on_item(struct oracle *oracle, uint32_t destination, uint32_t event, uint8_t kind) {
+    struct oracle_delivery *delivery = &oracle->events[event].deliveries[destination];
+    switch ((enum lane_item_kind)kind) {
+    case LANE_ITEM_OK:
+        delivery->known_run = oracle->run;
+        break;
+    case LANE_ITEM_RETRY:
+        delivery->failures++;
+        break;
+    case LANE_ITEM_THROTTLED:
+        break;
+    case LANE_ITEM_PERMANENT:
+        delivery->refused = true;
+        break;
+    }
+}
+
 void oracle_on_outcome(struct oracle *oracle, enum oracle_kind kind, uint32_t destination,
                        const uint32_t *events, uint32_t n, uint64_t token) {
     for (uint32_t k = 0; k < n; k++) {
@@ -150,7 +168,7 @@ void oracle_on_outcome(struct oracle *oracle, enum oracle_kind kind, uint32_t de
             delivery->bound = 0;
             break;
         case ORACLE_DEAD:
-            if (delivery->failures < oracle->attempts_max) {
+            if (delivery->failures < oracle->attempts_max && !delivery->refused) {
                 oracle_fail(oracle, "promise 1: event %u dies for %u after %u failed attempts",
                             events[k], destination, delivery->failures);
             }
@@ -207,7 +225,8 @@ void oracle_finish(struct oracle *oracle, const struct oracle_counters counters[
                 continue;
             }
             owed++;
-            if (delivery->received > 0 || delivery->failures >= oracle->attempts_max) {
+            if (delivery->received > 0 || delivery->refused ||
+                delivery->failures >= oracle->attempts_max) {
                 over++;
             } else {
                 oracle_fail(oracle, "promise 1: event %u, %s, never reached destination %u", i,

@@ -26,6 +26,7 @@ struct oracle_delivery {
     uint32_t known_run;     /* run of the process that knows of a 2xx; 0: none */
     bool done;              /* delivered, dead or discarded, durably */
     bool dead;
+    bool refused; /* the sink said that it will never take it */
 };
 
 struct oracle_event {
@@ -83,6 +84,8 @@ void oracle_on_received(struct oracle *oracle, uint32_t destination, const uint3
 /* The process took in an answer of that kind. */
 void oracle_on_answer(struct oracle *oracle, uint32_t destination, const uint32_t *events,
                       uint32_t n, bool success, bool counts);
+/* It took in what the sink said of one event: an enum lane_item_kind. */
+void oracle_on_item(struct oracle *oracle, uint32_t destination, uint32_t event, uint8_t kind);
 /* An outcome was handed to the journal for these events; token: of the composition kept (RETRY). */
 void oracle_on_outcome(struct oracle *oracle, enum oracle_kind kind, uint32_t destination,
                        const uint32_t *events, uint32_t n, uint64_t token);

@@ -71,6 +71,7 @@ static void on_send(void *ctx, struct lane *lane, struct lane_request *request) 
     for (uint32_t i = 0; i < n && ok; i++) {
         envelopes[i].ptr = scratch.ptr + offsets[i];
     }
+    memcpy(flight->positions, lane_request_positions(request), n * sizeof flight->positions[0]);
     uint64_t token = token_of(world, d, request->origin, lane_request_positions(request), n);
     if (ok && oracle_on_send(world->oracle, d, token, envelopes, n, flight->events)) {
         for (uint32_t i = 0; i < n; i++) {
@@ -93,22 +94,33 @@ static void on_send(void *ctx, struct lane *lane, struct lane_request *request) 
     world_trace(world, token ^ 4);
 }
 
-/* The events at those positions, by the producer's answers and what was sent. */
-static uint32_t *events_at(struct world *world, const struct lane_record *record) {
-    uint32_t *events = mr_calloc(record->n_positions, sizeof *events);
-    MR_ASSERT(events != NULL);
+/* The flight of that lane with the position, and the event that it is. */
+static const struct sim_flight *flight_of(const struct world *world, const struct lane *lane,
+                                          uint64_t position, uint32_t *ret_event) {
     for (size_t f = 0; f < SIM_FLIGHTS_MAX; f++) {
         const struct sim_flight *flight = &world->flights[f];
-        if (!flight->used || flight->lane == NULL || flight->n == 0) {
+        if (!flight->used || flight->lane != lane) {
             continue;
         }
-        const uint64_t *positions = lane_request_positions(flight->request);
-        if (flight->n >= record->n_positions && positions == record->positions) {
-            memcpy(events, flight->events, record->n_positions * sizeof *events);
-            return events;
+        for (uint32_t i = 0; i < flight->n; i++) {
+            if (flight->positions[i] == position) {
+                *ret_event = flight->events[i];
+                return flight;
+            }
         }
     }
-    MR_ASSERT(false && "an outcome of a request that does not fly");
+    return NULL;
+}
+
+/* The events at those positions, by what was sent. */
+static uint32_t *events_at(struct world *world, const struct lane *lane,
+                           const struct lane_record *record) {
+    uint32_t *events = mr_calloc(record->n_positions, sizeof *events);
+    MR_ASSERT(events != NULL);
+    for (uint32_t i = 0; i < record->n_positions; i++) {
+        const struct sim_flight *flight = flight_of(world, lane, record->positions[i], &events[i]);
+        MR_ASSERT(flight != NULL && "an outcome of an event that does not fly");
+    }
     return events;
 }
 
@@ -128,7 +140,7 @@ static void on_record(void *ctx, struct lane *lane, const struct lane_record *re
         .destination = d,
         .n = record->n_positions,
         .token = token_of(world, d, record->origin, record->positions, record->n_positions),
-        .events = events_at(world, record)};
+        .events = events_at(world, lane, record)};
     if (record->kind != LANE_RECORD_DELIVERED) {
         world_hit(world, branches[record->kind]);
     }
@@ -272,6 +284,7 @@ static void init_lanes(struct world *world) {
                                          .credits = CREDITS};
     for (uint32_t d = 0; d < SIM_DESTINATIONS; d++) {
         struct lane_settings settings = {.enabled = true,
+                                         .mixes = d >= 3,
                                          .batch_max = d == 0 ? 1 : 10 * d,
                                          .batch_bytes_max = 1 << 20,
                                          .linger_ms = 5,
@@ -303,20 +316,30 @@ static uint64_t key_of(const struct restoring *restoring, uint32_t key) {
 static mr_err restore_request(void *ctx, const struct book_request *request) {
     struct restoring *restoring = ctx;
     struct world *world = restoring->world;
-    const struct lane_open_request open = {.positions = request->positions,
-                                           .n_positions = request->n,
-                                           .origin = request->origin,
-                                           .key = key_of(restoring, request->key),
-                                           .form = request->form,
-                                           .bytes = request->bytes,
-                                           .attempt = (uint16_t)request->attempt,
-                                           .is_part = request->is_part,
-                                           .due_ms = request->due_ms,
-                                           .first_attempt_ms = request->first_ms};
+    struct lane_open_request open = {.positions = request->positions,
+                                     .n_positions = request->n,
+                                     .origin = request->origin,
+                                     .key = key_of(restoring, request->key),
+                                     .form = request->form,
+                                     .bytes = request->bytes,
+                                     .attempt = (uint16_t)request->attempt,
+                                     .is_part = request->is_part,
+                                     .due_ms = request->due_ms,
+                                     .first_attempt_ms = request->first_ms};
+    uint64_t keys[LANE_BATCH_MAX];
+    if (world->lanes[request->destination - 1].settings.mixes) {
+        for (uint32_t i = 0; i < request->n; i++) {
+            keys[i] = key_of(restoring, book_request_key(request, i));
+            if (keys[i] != keys[0]) {
+                world_hit(world, SIM_BOOT_MIXED);
+            }
+        }
+    }
     world_hit(world, SIM_BOOT_OPEN);
     if (request->is_part) {
         world_hit(world, SIM_BOOT_PARTS);
     }
+    open.keys = world->lanes[request->destination - 1].settings.mixes ? keys : NULL;
     return lane_restore_request(&world->lanes[request->destination - 1], now_of(world), &open);
 }
 
@@ -477,6 +500,15 @@ bool process_boot(struct world *world) {
 
 void process_answer(struct world *world, struct sim_flight *flight) {
     const struct lane_result *result = &flight->result;
+    if (flight->by_item) {
+        for (uint32_t i = 0; i < flight->n; i++) {
+            oracle_on_item(world->oracle, flight->destination, flight->events[i],
+                           flight->items[i].kind);
+        }
+        lane_on_items(flight->lane, flight->request, now_of(world), result, flight->items,
+                      flight->n);
+        return;
+    }
     bool success = result->kind == LANE_RESULT_STATUS && result->status < 300;
     bool throttled = result->kind == LANE_RESULT_STATUS && result->retry_after_ms >= 0;
     oracle_on_answer(world->oracle, flight->destination, flight->events, flight->n, success,

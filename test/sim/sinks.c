@@ -57,10 +57,37 @@ static struct lane_result answer_of(struct world *world, const struct sim_flight
         return status(has_poison(flight) ? 400 : 200);
     case SIM_MOOD_PAIRS:
         return status(flight->n > 1 ? 413 : 200);
+    case SIM_MOOD_ITEMS:
+        return status(200); /* for the events: see judge_items */
     case SIM_MOODS:
         break;
     }
     return status(200);
+}
+
+/* What a stream says of each event: most are taken, and of requests now and then none is. */
+static void judge_items(struct world *world, struct sim_flight *flight) {
+    static const enum sim_branch branches[] = {SIM_ITEMS_TAKEN, SIM_ITEMS_FAILED,
+                                               SIM_ITEMS_THROTTLED, SIM_ITEMS_REFUSED};
+    uint64_t one_of = world_below(world, 12) == 0 ? 1 : 2 + world_below(world, 20);
+    flight->by_item = true;
+    for (uint32_t i = 0; i < flight->n; i++) {
+        struct lane_item *item = &flight->items[i];
+        *item = (struct lane_item){LANE_ITEM_OK, LANE_REASON_NONE};
+        if (world_below(world, one_of) == 0) {
+            uint64_t kind = world_below(world, 8);
+            item->kind = kind < 4   ? LANE_ITEM_RETRY
+                         : kind < 7 ? LANE_ITEM_THROTTLED
+                                    : LANE_ITEM_PERMANENT;
+            item->reason = kind < 4   ? LANE_REASON_INTERNAL
+                           : kind < 7 ? LANE_REASON_THROTTLED
+                                      : LANE_REASON_RECORD_TOO_LARGE;
+        }
+        world_hit(world, branches[item->kind]);
+        if (item->kind == LANE_ITEM_OK) {
+            oracle_on_received(world->oracle, flight->destination, &flight->events[i], 1);
+        }
+    }
 }
 
 /* The sink has the request. Of a failed connection it never sees anything; of a timeout it may. */
@@ -68,13 +95,22 @@ static void arrive(struct world *world, struct sim_flight *flight) {
     flight->arrived = true;
     flight->result = answer_of(world, flight);
     flight->answer_at_ns = world->mono.ns + (int64_t)world_below(world, 40) * (MR_NS_PER_MS / 4);
-    bool success = flight->result.kind == LANE_RESULT_STATUS && flight->result.status < 300;
+    bool by_item = !world->draining && world->moods[flight->destination] == SIM_MOOD_ITEMS;
+    if (by_item) {
+        judge_items(world, flight);
+    }
+    bool success =
+        !by_item && flight->result.kind == LANE_RESULT_STATUS && flight->result.status < 300;
     if (success) {
         oracle_on_received(world->oracle, flight->destination, flight->events, flight->n);
         /* Sometimes the answer is lost on the way: for the process it is a timeout. */
         if (!world->draining && world_below(world, 60) == 0) {
             flight->result = failure(LANE_RESULT_RESET);
         }
+    }
+    if (by_item && world_below(world, 60) == 0) {
+        flight->by_item = false; /* the same, and nobody learns which were taken */
+        flight->result = failure(LANE_RESULT_RESET);
     }
     world_trace(world, (uint64_t)flight->result.status << 16 | flight->destination << 8 | 3);
 }

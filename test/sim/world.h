@@ -44,7 +44,12 @@ enum sim_branch {
     SIM_SINGLE,
     SIM_PROBED,
     SIM_THROTTLED,
-    SIM_REPEATED, /* a delivery was repeated after a crash, as it may be */
+    SIM_ITEMS_TAKEN,     /* events of a request fared differently: some were taken, … */
+    SIM_ITEMS_FAILED,    /* … failed, … */
+    SIM_ITEMS_THROTTLED, /* … were throttled, … */
+    SIM_ITEMS_REFUSED,   /* … or refused for good */
+    SIM_BOOT_MIXED,      /* an open request of several keys was handed over */
+    SIM_REPEATED,        /* a delivery was repeated after a crash, as it may be */
     SIM_READ_FAILED,
     SIM_FLIPPED, /* a bit flipped at rest, in a copy of the disk */
     SIM_BRANCHES
@@ -102,8 +107,11 @@ struct sim_flight {
     uint32_t destination;
     uint32_t n;
     struct lane_result result; /* once arrived */
+    bool by_item;              /* the sink answered for each event */
+    struct lane_item items[LANE_BATCH_MAX];
     int64_t answer_at_ns;
     uint32_t events[LANE_BATCH_MAX];
+    uint64_t positions[LANE_BATCH_MAX];
 };
 
 /* A unit of events handed in. */
@@ -137,6 +145,7 @@ enum sim_mood {
     SIM_MOOD_THROTTLE,
     SIM_MOOD_POISON,
     SIM_MOOD_PAIRS,
+    SIM_MOOD_ITEMS, /* events fare differently */
     SIM_MOODS
 };
 

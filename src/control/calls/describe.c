@@ -49,12 +49,31 @@ static void write_names(json_out *out, const struct shape_member *member, bool n
     json_out_end(out);
 }
 
-static void write_ref(json_out *out, const struct shape_member *member, enum shape_use use) {
+static void write_ref_to(json_out *out, const struct shape *shape, enum shape_use use) {
     char name[SHAPE_NAME_SIZE];
     char ref[SHAPE_NAME_SIZE + 32];
-    shape_schema_name(member->inner, shape_inner_use(member, use), name);
+    shape_schema_name(shape, use, name);
     snprintf(ref, sizeof ref, "#/components/schemas/%s", name);
     json_out_member_c(out, "$ref", ref);
+}
+
+static void write_ref(json_out *out, const struct shape_member *member, enum shape_use use) {
+    write_ref_to(out, member->inner, shape_inner_use(member, use));
+}
+
+static void write_choices(json_out *out, const struct shape_member *member, enum shape_use use) {
+    json_out_member_array(out, "anyOf");
+    for (size_t i = 0; i < member->n_names; i++) {
+        json_out_object(out);
+        write_ref_to(out, member->choices[i], use);
+        json_out_end(out);
+    }
+    if (is_nullable(member, use)) {
+        json_out_object(out);
+        json_out_member_c(out, "type", "null");
+        json_out_end(out);
+    }
+    json_out_end(out);
 }
 
 static void write_text(json_out *out, const struct shape_member *member, enum shape_use use) {
@@ -132,6 +151,9 @@ static void write_kind(json_out *out, const struct shape_member *member, enum sh
         return;
     case SHAPE_INNER:
         write_inner(out, member, use);
+        return;
+    case SHAPE_CHOICE:
+        write_choices(out, member, use);
         return;
     case SHAPE_TEXTS:
     case SHAPE_INNERS:

@@ -71,7 +71,8 @@ static mr_err check_texts(json_value list, const struct shape_member *member,
     return MR_OK;
 }
 
-static mr_err check_inner(json_value value, const struct shape_member *member, enum shape_use use,
+static mr_err check_inner(json_value value, const struct shape_member *member,
+                          const struct shape *inner, enum shape_use use,
                           const struct body_place *place, struct refusal *ret_refusal) {
     char path[PATH_SIZE];
     snprintf(path, sizeof path, "%s%s.", place->path, member->name);
@@ -80,7 +81,7 @@ static mr_err check_inner(json_value value, const struct shape_member *member, e
         return refuse_value(member, place, ret_refusal,
                             member->kind == SHAPE_INNERS ? "hold objects" : "be an object");
     }
-    return shape_check(value, member->inner, use, &inside, ret_refusal);
+    return shape_check(value, inner, use, &inside, ret_refusal);
 }
 
 static mr_err check_list(json_value list, const struct shape_member *member,
@@ -96,7 +97,7 @@ static mr_err check_list(json_value list, const struct shape_member *member,
         return check_texts(list, member, place, arena, ret_refusal);
     }
     for (json_iter it = json_iter_of(list); json_next(&it);) {
-        MR_TRY(check_inner(it.value, member, SHAPE_CREATE, place, ret_refusal));
+        MR_TRY(check_inner(it.value, member, member->inner, SHAPE_CREATE, place, ret_refusal));
     }
     return MR_OK;
 }
@@ -114,7 +115,17 @@ static mr_err check_time(json_value value, const struct shape_member *member,
                : refuse_value(member, place, ret_refusal, "be an RFC 3339 date-time");
 }
 
-static mr_err check_value(json_value object, const struct shape_member *member, enum shape_use use,
+/* The shape that the sibling chooses, which was judged before. */
+static const struct shape *chosen(json_value object, const struct shape *shape,
+                                  const struct shape_member *member) {
+    uint32_t i = 0;
+    shape_enum(object, shape, member->by, &i);
+    MR_ASSERT(i < member->n_names);
+    return member->choices[i];
+}
+
+static mr_err check_value(json_value object, const struct shape *shape,
+                          const struct shape_member *member, enum shape_use use,
                           const struct body_place *place, mr_arena *arena,
                           struct refusal *ret_refusal) {
     uint32_t number = 0;
@@ -140,7 +151,9 @@ static mr_err check_value(json_value object, const struct shape_member *member, 
     case SHAPE_OBJECT:
         return body_object(object, place, member->name, member->max, arena, &text, ret_refusal);
     case SHAPE_INNER:
-        return check_inner(value, member, use, place, ret_refusal);
+        return check_inner(value, member, member->inner, use, place, ret_refusal);
+    case SHAPE_CHOICE:
+        return check_inner(value, member, chosen(object, shape, member), use, place, ret_refusal);
     case SHAPE_TEXTS:
     case SHAPE_INNERS:
         return check_list(value, member, place, arena, ret_refusal);
@@ -163,7 +176,7 @@ mr_err shape_check(json_value object, const struct shape *shape, enum shape_use 
     mr_arena_init(&arena, (size_t)8 << 20);
     mr_err err = MR_OK;
     for (size_t i = 0; i < shape->n && mr_is_ok(err); i++) {
-        err = check_value(object, &shape->members[i], use, place, &arena, ret_refusal);
+        err = check_value(object, shape, &shape->members[i], use, place, &arena, ret_refusal);
     }
     mr_arena_done(&arena);
     return err;
@@ -178,6 +191,21 @@ mr_err shape_read(json_tape *tape, mr_str text, const struct shape *shape, enum 
 
 /* ---- merge patches ---- */
 
+/* Names that any of the choices has: which of them it is, the whole document tells. */
+static mr_err check_choices(json_value patch, const struct shape_member *member,
+                            const struct body_place *place, struct refusal *ret_refusal) {
+    const char *known[MEMBERS_AT_ONCE];
+    size_t n = 0;
+    for (size_t i = 0; i < member->n_names; i++) {
+        const struct shape *choice = member->choices[i];
+        MR_ASSERT(n + choice->n <= MEMBERS_AT_ONCE);
+        for (size_t k = 0; k < choice->n; k++) {
+            known[n++] = choice->members[k].name;
+        }
+    }
+    return body_only(patch, place, known, n, ret_refusal);
+}
+
 /* Names alone, at every level that has a shape. */
 static mr_err check_patch(json_value patch, const struct shape *shape,
                           const struct body_place *place, struct refusal *ret_refusal) {
@@ -185,11 +213,13 @@ static mr_err check_patch(json_value patch, const struct shape *shape,
     for (size_t i = 0; i < shape->n; i++) {
         const struct shape_member *member = &shape->members[i];
         json_value value = shape_value(patch, member->name);
-        if (member->kind == SHAPE_INNER && json_kind_of(value) == JSON_OBJECT) {
+        bool is_choice = member->kind == SHAPE_CHOICE;
+        if ((is_choice || member->kind == SHAPE_INNER) && json_kind_of(value) == JSON_OBJECT) {
             char path[PATH_SIZE];
             snprintf(path, sizeof path, "%s%s.", place->path, member->name);
             const struct body_place inside = {.path = path, .wrong = place->wrong};
-            MR_TRY(check_patch(value, member->inner, &inside, ret_refusal));
+            MR_TRY(is_choice ? check_choices(value, member, &inside, ret_refusal)
+                             : check_patch(value, member->inner, &inside, ret_refusal));
         }
     }
     return MR_OK;

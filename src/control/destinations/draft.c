@@ -8,17 +8,16 @@
 #include "control/settings.h"
 #include "json/write.h"
 
-#define KINDS_OPEN 1 /* of the names: kinesis is not available in this version */
-
 const char *const destination_kind_names[DESTINATION_KINDS] = {"webhook", "kinesis"};
 const char *const destination_status_names[DESTINATION_STATUSES] = {"active", "failed", "disabled"};
 
 static const struct shape_member members[] = {
     {"name", SHAPE_TEXT, SHAPE_NEEDED, 1, DESTINATION_NAME_MAX, .what = "For people"},
     {"description", SHAPE_LINES, 0, 0, DESTINATION_DESCRIPTION_MAX, .what = "For people"},
-    {"kind", SHAPE_ENUM, SHAPE_NEEDED, .names = destination_kind_names, .n_names = KINDS_OPEN,
-     .what = "What it leads to; never changes"},
-    {"settings", SHAPE_INNER, SHAPE_NEEDED, .inner = &settings_shape, .what = "Of its kind"},
+    {"kind", SHAPE_ENUM, SHAPE_NEEDED, .names = destination_kind_names,
+     .n_names = DESTINATION_KINDS, .what = "What it leads to; never changes"},
+    {"settings", SHAPE_CHOICE, SHAPE_NEEDED, .n_names = DESTINATION_KINDS,
+     .choices = settings_shapes, .by = "kind", .what = "Of its kind"},
     {"status", SHAPE_ENUM, 0, .names = destination_status_names, .n_names = DESTINATION_STATUSES,
      .what = "active or disabled; failed may stand where it is failed already"},
     {"metadata", SHAPE_OBJECT, 0, .max = METADATA_BYTES_MAX, .what = "The caller's own"},
@@ -28,7 +27,7 @@ const struct shape destination_shape = {"Destination", members, sizeof members /
 static const struct body_place place = {.path = "", .wrong = REFUSAL_MALFORMED};
 
 void destination_draft_done(struct destination_draft *draft) {
-    model_webhook_release(&draft->webhook);
+    model_settings_release(&draft->settings);
 }
 
 /* ---- a whole document ---- */
@@ -47,18 +46,25 @@ static mr_err parse_status(json_value root, enum model_destination_status before
     return MR_OK;
 }
 
-/* A whole document to a draft. */
-static mr_err parse_document(const struct settings_context *context, json_value root,
-                             enum model_destination_status before, mr_arena *arena,
+/* A whole document to a draft. before: the row it is made of; NULL for a new one. */
+static mr_err parse_document(struct settings_context *context, json_value root,
+                             const struct destination_view *before, mr_arena *arena,
                              struct destination_draft *draft, struct refusal *ret_refusal) {
+    uint32_t kind = before != NULL ? (uint32_t)before->kind : 0;
+    shape_enum(root, &destination_shape, "kind", &kind);
+    if (before != NULL && kind != (uint32_t)before->kind) {
+        return refuse(ret_refusal, REFUSAL_MALFORMED,
+                      "kind cannot be changed: create another destination.");
+    }
     MR_TRY(shape_check(root, &destination_shape, SHAPE_CREATE, &place, ret_refusal));
+    context->kind = (enum model_destination_kind)kind;
     draft->description = MR_STR("");
     draft->metadata = MR_STR("{}");
     MR_TRY(shape_text(root, "name", arena, &draft->name));
     MR_TRY(shape_text(root, "description", arena, &draft->description));
     MR_TRY(shape_object(root, "metadata", arena, &draft->metadata));
-    MR_TRY(parse_status(root, before, draft, ret_refusal));
-    return settings_parse(context, json_find(root, MR_STR("settings")), arena, &draft->webhook,
+    MR_TRY(parse_status(root, before != NULL ? before->status : MODEL_ACTIVE, draft, ret_refusal));
+    return settings_parse(context, json_find(root, MR_STR("settings")), arena, &draft->settings,
                           ret_refusal);
 }
 
@@ -68,7 +74,7 @@ mr_err destination_draft_read(struct control *control, mr_str body, mr_arena *ar
     struct settings_context context = {.options = &control->options};
     mr_err err = body_read(&tape, body, ret_refusal);
     if (mr_is_ok(err)) {
-        err = parse_document(&context, json_root(&tape), MODEL_ACTIVE, arena, draft, ret_refusal);
+        err = parse_document(&context, json_root(&tape), NULL, arena, draft, ret_refusal);
     }
     json_tape_done(&tape);
     return err;
@@ -126,7 +132,7 @@ static mr_err parse_changed(struct control *control, const struct destination_vi
         err = json_tape_read(&tape, document, NULL);
     }
     if (mr_is_ok(err)) {
-        err = parse_document(&context, json_root(&tape), view->status, arena, draft, ret_refusal);
+        err = parse_document(&context, json_root(&tape), view, arena, draft, ret_refusal);
     }
     json_tape_done(&tape);
     json_tape_done(&stored);
@@ -161,9 +167,9 @@ mr_err destination_draft_encode(struct control *control, uint32_t number,
     mr_buf plain;
     mr_buf_init_private(&plain, DOCUMENT_MAX);
     bool has = false;
-    mr_err err = settings_write_public(&draft->webhook, public_form);
+    mr_err err = settings_write_public(&draft->settings, public_form);
     if (mr_is_ok(err)) {
-        err = settings_write_private(&draft->webhook, &plain, &has);
+        err = settings_write_private(&draft->settings, &plain, &has);
     }
     if (mr_is_ok(err) && has) {
         err = destination_box_make(control, number, "private_sealed", mr_buf_view(&plain), box);

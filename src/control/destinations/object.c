@@ -5,9 +5,10 @@
 #include "control/settings.h"
 #include "model/signing.h"
 
-/* Reads settings text with the private form (absent: none) into webhook. */
-static mr_err parse_stored(struct control *control, mr_str settings, mr_secret private_form,
-                           mr_arena *arena, struct model_webhook *ret_webhook) {
+/* Reads settings text with the private form (absent: none). */
+static mr_err parse_stored(struct control *control, enum model_destination_kind kind,
+                           mr_str settings, mr_secret private_form, mr_arena *arena,
+                           struct model_settings *ret_settings) {
     static const struct body_place place = {.path = "settings.", .wrong = REFUSAL_MALFORMED};
     json_tape tape;
     json_tape stored;
@@ -19,16 +20,17 @@ static mr_err parse_stored(struct control *control, mr_str settings, mr_secret p
         err = json_tape_read(&stored, mr_secret_reveal(private_form), NULL);
     }
     if (mr_is_ok(err)) {
-        err = shape_check(json_root(&tape), &settings_shape, SHAPE_CREATE, &place, &refusal);
+        err = shape_check(json_root(&tape), settings_shapes[kind], SHAPE_CREATE, &place, &refusal);
     }
     if (mr_is_ok(err)) {
         struct settings_context context = {
             .options = &control->options,
             .has_signing = true,
             .is_trusted = true,
+            .kind = kind,
             .stored = json_root(&stored),
         };
-        err = settings_parse(&context, json_root(&tape), arena, ret_webhook, &refusal);
+        err = settings_parse(&context, json_root(&tape), arena, ret_settings, &refusal);
     }
     if (mr_err_is(err, CONTROL_E_REFUSED)) {
         mr_error(control->options.log, "stored_settings_invalid",
@@ -40,9 +42,10 @@ static mr_err parse_stored(struct control *control, mr_str settings, mr_secret p
     return err;
 }
 
-/* The settings of the row under query's columns (settings, private, signing), secrets included. */
-static mr_err read_webhook(struct control *control, struct query *query, int first, uint32_t number,
-                           mr_arena *arena, struct model_webhook *ret_webhook) {
+/* The settings of the row under query's columns (settings, private, signing, kind), secrets
+ * included. */
+static mr_err read_settings(struct control *control, struct query *query, int first,
+                            uint32_t number, mr_arena *arena, struct model_settings *ret_settings) {
     mr_secret private_form = MR_SECRET_NONE;
     mr_secret signing = MR_SECRET_NONE;
     mr_err err =
@@ -51,15 +54,15 @@ static mr_err read_webhook(struct control *control, struct query *query, int fir
         err = destination_box_open(control, query, first + 2, number, "signing_sealed", &signing);
     }
     if (mr_is_ok(err)) {
-        err =
-            parse_stored(control, query_col_bytes(query, first), private_form, arena, ret_webhook);
+        err = parse_stored(control, (enum model_destination_kind)query_col_i64(query, first + 3),
+                           query_col_bytes(query, first), private_form, arena, ret_settings);
         if (mr_is_ok(err)) {
             err = mr_secret_is_none(signing)
                       ? MR_OK
                       : signing_form_read(control->options.slab, mr_secret_reveal(signing),
-                                          &ret_webhook->signing);
+                                          &ret_settings->webhook.signing);
             if (mr_is_err(err)) {
-                model_webhook_release(ret_webhook);
+                model_settings_release(ret_settings);
             }
         }
     }
@@ -72,8 +75,8 @@ static mr_err make_object(struct control *control, struct query *query, uint32_t
                           struct model_object **ret_object) {
     mr_arena arena;
     mr_arena_init(&arena, DOCUMENT_MAX);
-    struct model_webhook webhook;
-    mr_err err = read_webhook(control, query, 6, number, &arena, &webhook);
+    struct model_settings settings;
+    mr_err err = read_settings(control, query, 6, number, &arena, &settings);
     if (mr_is_err(err)) {
         mr_arena_done(&arena);
         return err;
@@ -86,10 +89,9 @@ static mr_err make_object(struct control *control, struct query *query, uint32_t
         destination->status = (enum model_destination_status)query_col_i64(query, 3);
         destination->disabled_by = (enum model_disabled_by)query_col_i64(query, 4);
         destination->version = (uint32_t)query_col_i64(query, 5);
-        destination->kind = MODEL_KIND_WEBHOOK;
-        err = model_destination_set_webhook(destination, &webhook);
+        err = model_destination_set(destination, &settings);
     }
-    model_webhook_release(&webhook);
+    model_settings_release(&settings);
     mr_arena_done(&arena);
     if (mr_is_err(err)) {
         model_object_unref(destination == NULL ? NULL : &destination->object);
@@ -104,7 +106,7 @@ mr_err destination_load(struct control *control, uint32_t number,
     struct query query = query_begin(
         &control->store,
         "SELECT id, account, name, status, disabled_by, version, settings, private_sealed,"
-        " signing_sealed FROM destinations WHERE number = ?1 AND deleted_ms IS NULL");
+        " signing_sealed, kind FROM destinations WHERE number = ?1 AND deleted_ms IS NULL");
     query_i64(&query, number);
     mr_err err = MR_OK;
     *ret_object = NULL;

@@ -37,7 +37,8 @@ struct destination_draft {
     mr_str description;
     mr_str metadata;
     enum model_destination_status status;
-    struct model_webhook webhook; /* holds secrets: destination_draft_done, also after an error */
+    /* Holds secrets: destination_draft_done, also after an error. */
+    struct model_settings settings;
 };
 
 void destination_draft_done(struct destination_draft *draft);
@@ -52,5 +53,11 @@ mr_err destination_draft_patch(struct control *control, const struct destination
 mr_err destination_draft_encode(struct control *control, uint32_t number,
                                 const struct destination_draft *draft, mr_buf *public_form,
                                 mr_buf *box);
+
+/* ---- claims.c ---- */
+
+/* A stream's external id is the account's from now on, for good. 20409 where it is another's. */
+mr_err destination_claim(struct control *control, uint32_t account,
+                         const struct destination_draft *draft, struct refusal *ret_refusal);
 
 #endif

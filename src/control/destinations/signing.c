@@ -64,6 +64,11 @@ static mr_err signing_inner(struct control *control, uint32_t account, mr_str id
                             struct refusal *ret_refusal) {
     struct destination_view view;
     MR_TRY(destination_find(control, account, id, arena, &view, ret_refusal));
+    if (view.kind != MODEL_KIND_WEBHOOK) {
+        return refuse(ret_refusal, REFUSAL_MALFORMED,
+                      "Destinations of kind %.*s take no signatures: only webhooks do.",
+                      MR_FMT(model_kind_name(view.kind)));
+    }
     MR_TRY(make_form(control, view.number, now, form));
     MR_TRY(store_signing(control, view.number, mr_str_of((const char *)form, SIGNING_FORM_BYTES),
                          now));

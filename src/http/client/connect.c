@@ -85,10 +85,15 @@ static void on_tunnel(struct http_tunnel *tunnel, bool is_open, int fd, const ch
     adopt(call, fd);
 }
 
+/* What the operator named is reached as it is. */
+static bool has_proxy(const struct http_call *call) {
+    return call->client->proxy_guard != NULL && !call->is_operators;
+}
+
 static void on_dial(struct net_dial *dial, const struct net_dial_result *result) {
     struct http_connecting *connecting = MR_CONTAINER(dial, struct http_connecting, dial);
     struct http_call *call = connecting->call;
-    bool is_proxied = call->client->proxy_guard != NULL;
+    bool is_proxied = has_proxy(call);
     call->peer_addr = is_proxied ? connecting->target : result->peer;
     if (result->fd < 0) {
         http_call_fail(call, result->is_timeout ? HTTP_FAIL_TIMEOUT : HTTP_FAIL_CONNECT,
@@ -140,6 +145,19 @@ static void on_proxy_name(struct net_lookup *lookup, const struct net_names_answ
     dial(call);
 }
 
+static mr_err judge(struct http_call *call, const struct net_names_answer *answer,
+                    struct net_refusal *ret_refusal) {
+    struct net_judged_addr *judged = call->connecting->judged;
+    if (!call->is_operators) {
+        return net_guard_judge_all(call->client->guard, answer->addrs, answer->n_addrs, judged,
+                                   ret_refusal);
+    }
+    for (size_t i = 0; i < answer->n_addrs; i++) {
+        MR_TRY(net_guard_admit(&answer->addrs[i], &judged[i]));
+    }
+    return answer->n_addrs > 0 ? MR_OK : MR_ERR(MR_E_NOT_FOUND);
+}
+
 static void on_name(struct net_lookup *lookup, const struct net_names_answer *answer) {
     struct http_connecting *connecting = MR_CONTAINER(lookup, struct http_connecting, lookup);
     struct http_call *call = connecting->call;
@@ -160,8 +178,7 @@ static void on_name(struct net_lookup *lookup, const struct net_names_answer *an
         call->addrs[i] = answer->addrs[i];
     }
     struct net_refusal refusal = {"no address"};
-    if (mr_is_err(net_guard_judge_all(client->guard, answer->addrs, answer->n_addrs,
-                                      connecting->judged, &refusal))) {
+    if (mr_is_err(judge(call, answer, &refusal))) {
         mr_metric_add(client->metrics, MR_METRIC_GUARD_REFUSED, 1);
         http_call_fail(call, HTTP_FAIL_ADDRESS, HTTP_STEP_ADDRESS,
                        "the address may not be reached: %s", refusal.text);
@@ -169,7 +186,7 @@ static void on_name(struct net_lookup *lookup, const struct net_names_answer *an
     }
     http_call_step(call, HTTP_STEP_ADDRESS, HTTP_STEP_OK);
     connecting->n_judged = answer->n_addrs;
-    if (client->proxy_guard == NULL) {
+    if (!has_proxy(call)) {
         dial(call);
         return;
     }

@@ -126,6 +126,8 @@ static void call_reset(struct http_call *call, const struct http_call_spec *spec
     call->connect_ms = spec->connect_ms;
     call->read_ms = spec->read_ms;
     call->is_fresh = spec->is_fresh;
+    call->is_operators = spec->is_operators;
+    call->kept.max = spec->body_kept_max > 0 ? spec->body_kept_max : HTTP_CALL_BODY_KEPT_MAX;
     call->is_to_head = mr_str_eq(spec->method, MR_STR("HEAD"));
     call->started = loop_now(client->loop);
     call->step_started = call->started;

@@ -120,6 +120,14 @@ mr_err book_each_request(const struct book *book, uint32_t destination,
     return MR_OK;
 }
 
+uint32_t book_request_key(const struct book_request *request, uint32_t i) {
+    const struct request *own =
+        (const struct request *)(const void *)((const char *)request -
+                                               offsetof(struct request, head));
+    MR_ASSERT(i < request->n);
+    return own->entries[i].key;
+}
+
 struct needed {
     mr_err (*each)(void *ctx, uint32_t destination, uint32_t origin, uint64_t event_pos,
                    uint32_t size, enum book_need need);

@@ -102,6 +102,37 @@ static void base64_refuses_every_second_spelling(void **state) {
     mr_buf_done(&out);
 }
 
+/* The vector form against the plain one: every length around its blocks, every byte. */
+static void base64_of_blocks_is_that_of_groups(void **state) {
+    (void)state;
+    char bytes[300];
+    mr_buf fast;
+    mr_buf plain;
+    mr_buf_init(&fast, 1000);
+    mr_buf_init(&plain, 1000);
+    uint64_t seed = 1;
+    for (size_t len = 0; len <= sizeof bytes; len++) {
+        for (size_t i = 0; i < len; i++) {
+            seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
+            bytes[i] = (char)(len == 256 ? i : seed >> 56);
+        }
+        mr_buf_reset(&fast);
+        mr_buf_reset(&plain);
+        assert_true(mr_is_ok(mr_base64_encode(mr_str_of(bytes, len), &fast)));
+        assert_true(mr_is_ok(mr_base64url_encode(mr_str_of(bytes, len), &plain)));
+        assert_true(fast.len >= plain.len && fast.len == (len + 2) / 3 * 4);
+        for (size_t i = 0; i < fast.len; i++) {
+            char want = i >= plain.len        ? '='
+                        : plain.ptr[i] == '-' ? '+'
+                        : plain.ptr[i] == '_' ? '/'
+                                              : plain.ptr[i];
+            assert_int_equal(fast.ptr[i], want);
+        }
+    }
+    mr_buf_done(&fast);
+    mr_buf_done(&plain);
+}
+
 static void base64_round_trips(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof base64_rows / sizeof base64_rows[0]; i++) {
@@ -186,6 +217,7 @@ int main(void) {
         cmocka_unit_test(u64_and_i64_take_their_limits),
         cmocka_unit_test(hex_refuses_odd_lengths_and_other_digits),
         cmocka_unit_test(base64_refuses_every_second_spelling),
+        cmocka_unit_test(base64_of_blocks_is_that_of_groups),
         cmocka_unit_test(base64_round_trips),
         cmocka_unit_test(ulid_has_the_time_and_the_random_bits),
         cmocka_unit_test(ulid_is_valid_refuses_other_letters_lengths_and_overflow),

@@ -81,15 +81,15 @@ static void all_settings_reach_the_snapshot(void **state) {
     const struct model_destination *d = in_snapshot(f, view.number, &snapshot);
     const struct model_webhook *w = &d->webhook;
     assert_int_equal(w->method, MODEL_GET);
-    assert_int_equal(w->batch_max, 7);
-    assert_int_equal(w->batch_bytes_max, 2048);
-    assert_int_equal(w->linger_ms, 0);
-    assert_int_equal(w->timeout_ms, 30000);
-    assert_int_equal(w->retry.kind, MODEL_RETRY_DELAYS);
-    assert_int_equal(w->retry.n_delays, 3);
-    assert_int_equal(w->retry.delays_ms[2], 1000);
-    assert_int_equal(w->rate_per_second, 9);
-    assert_int_equal(w->concurrency_max, 4);
+    assert_int_equal(d->delivery.batch_max, 7);
+    assert_int_equal(d->delivery.batch_bytes_max, 2048);
+    assert_int_equal(d->delivery.linger_ms, 0);
+    assert_int_equal(d->delivery.timeout_ms, 30000);
+    assert_int_equal(d->delivery.retry.kind, MODEL_RETRY_DELAYS);
+    assert_int_equal(d->delivery.retry.n_delays, 3);
+    assert_int_equal(d->delivery.retry.delays_ms[2], 1000);
+    assert_int_equal(d->delivery.rate_per_second, 9);
+    assert_int_equal(d->delivery.concurrency_max, 4);
     assert_true(w->escape_non_ascii);
     assert_int_equal(w->format, MODEL_FORMAT_CE_BINARY);
     assert_int_equal(w->n_headers, 1);
@@ -101,7 +101,7 @@ static void all_settings_reach_the_snapshot(void **state) {
     /* The same after a restart. */
     fixture_reopen(f);
     d = in_snapshot(f, view.number, &snapshot);
-    assert_int_equal(d->webhook.retry.delays_ms[2], 1000);
+    assert_int_equal(d->delivery.retry.delays_ms[2], 1000);
     assert_text(mr_secret_reveal(d->webhook.headers[0].value), "v 1");
     snapshot_unref(snapshot);
 }
@@ -191,8 +191,7 @@ static void each_bad_body_is_refused_by_name(void **state) {
         {"{\"name\":\"D\",\"kind\":\"webhook\",\"settings\":{}}", 20002, "settings.url"},
         {"{\"name\":\"D\",\"kind\":\"webhook\",\"settings\":1}", 20400, "settings"},
         {"{\"name\":\"D\",\"kind\":\"queue\",\"settings\":{}}", 20400, "kind"},
-        {"{\"name\":\"D\",\"kind\":\"kinesis\",\"settings\":{}}", 20400,
-         "kind must be one of: webhook"},
+        {"{\"name\":\"D\",\"kind\":\"kinesis\",\"settings\":{}}", 20002, "settings.stream_arn"},
         {"{\"name\":\"D\",\"kind\":\"webhook\",\"settings\":{\"url\":\"ftp://x\"}}", 20400,
          "settings.url is not valid: the scheme must be https"},
         {"{\"name\":\"D\",\"kind\":\"webhook\",\"settings\":{\"url\":\"https://127.0.0.1/\"}}",

@@ -70,7 +70,8 @@ static void on_send(void *ctx, struct lane *lane, struct lane_request *request) 
     for (uint32_t i = 0; i < n; i++) {
         uint64_t pos = positions[i];
         MR_ASSERT(model->place[pos] == PLACE_OWED);
-        MR_ASSERT(model->key[pos] == request->key && model->origin[pos] == request->origin);
+        MR_ASSERT(model->key[pos] == lane_request_key(request, i));
+        MR_ASSERT(model->origin[pos] == request->origin);
         /* The token of a request that was answered stays: so must its composition. */
         MR_ASSERT(model->composition[pos] == 0 || model->composition[pos] == hash);
         model->place[pos] = PLACE_FLYING;
@@ -194,6 +195,18 @@ static struct lane_result random_result(struct model *model, uint64_t mood,
     return result;
 }
 
+/* Mood 0 takes everything; in others chance decides how often and how an event fails. */
+static void random_items(struct model *model, uint64_t mood, struct lane_item *items, uint32_t n) {
+    static const uint8_t reasons[] = {LANE_REASON_INTERNAL, LANE_REASON_KMS, LANE_REASON_NONE};
+    uint64_t one_of = 1 + below(model, 20);
+    uint64_t kinds = 1 + below(model, 3);
+    for (uint32_t i = 0; i < n; i++) {
+        bool failed = mood != 0 && below(model, one_of) == 0;
+        items[i].kind = failed ? (uint8_t)(1 + below(model, kinds)) : LANE_ITEM_OK;
+        items[i].reason = failed ? reasons[below(model, 3)] : LANE_REASON_NONE;
+    }
+}
+
 static void answer_one(struct model *model, uint64_t mood) {
     if (model->n_flying == 0) {
         return;
@@ -208,8 +221,16 @@ static void answer_one(struct model *model, uint64_t mood) {
         }
     }
     bool fails = below(model, 10) == 0;
+    bool by_item = result.kind == LANE_RESULT_STATUS && below(model, 2) == 0;
+    struct lane_item items[LANE_BATCH_MAX];
+    random_items(model, mood, items, lane_request_count(request));
     mr_alloc_fail_at(fails ? 1 + below(model, 2) : 0);
-    lane_on_result(&model->lane, request, model->now, &result);
+    if (by_item) {
+        lane_on_items(&model->lane, request, model->now, &result, items,
+                      lane_request_count(request));
+    } else {
+        lane_on_result(&model->lane, request, model->now, &result);
+    }
     mr_alloc_fail_at(0);
 }
 
@@ -220,7 +241,11 @@ static void touch_one(struct model *model) {
     }
     size_t at = below(model, model->n_flying);
     struct lane_request *request = model->flying[at];
-    uint32_t n = lane_request_count(request);
+    uint32_t n = lane_on_begin(&model->lane, request, model->now);
+    if (n == 0) {
+        model->flying[at] = model->flying[--model->n_flying];
+        return;
+    }
     switch (below(model, 3)) {
     case 0:
         lane_on_body_sent(&model->lane, request);
@@ -328,6 +353,7 @@ static void live(uint64_t seed) {
     model->shared.bytes_max = below(model, 2) == 0 ? 50000 : 0;
     model->shared.flying_max = below(model, 2) == 0 ? 8 : 0;
     model->shared.open_max = below(model, 2) == 0 ? 20 : 0;
+    model->settings.mixes = below(model, 2) == 0;
     model->now = (struct lane_now){{MR_NS_PER_S}, mr_wall_of_ms(INT64_C(1700000000000))};
     lane_init(&model->lane, &model->shared, 1, &model->settings);
     change_settings(model);

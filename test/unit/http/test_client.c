@@ -85,7 +85,7 @@ static void on_done(void *ctx, const struct http_result *result) {
     memcpy(outcome->steps, result->steps, sizeof outcome->steps);
     copy_text(result->detail, outcome->detail, sizeof outcome->detail);
     outcome->body_len = result->body.len;
-    memcpy(outcome->body, result->body.ptr, result->body.len);
+    copy_text(result->body, outcome->body, sizeof outcome->body);
     copy_text(mr_fields_find(result->fields, MR_STR("x-it")), outcome->x_field,
               sizeof outcome->x_field);
     for (int i = 0; i < HTTP_STEP_COUNT; i++) {
@@ -687,6 +687,49 @@ static void refused_addresses_and_ports_are_told_apart(void **state) {
     rig_stop(&rig);
 }
 
+/* What the operator named passes the guard and no proxy; everything else of the same client does
+ * not, not even over the connection that is there. */
+static void an_operators_address_is_neither_judged_nor_proxied(void **state) {
+    (void)state;
+    struct rig rig;
+    struct peer_server server;
+    struct post post;
+    peer_start(&server, serve_echo, NULL);
+    struct http_client_opts opts = {.proxy = MR_STR("127.0.0.1:1")};
+    rig_start(&rig, &opts, false);
+    post_set(&post, &server, "own");
+    post.spec.is_operators = true;
+    post_run(&rig, &post);
+    assert_int_equal(post.outcome.status, 200);
+    assert_string_equal(post.outcome.body, "own");
+    post_run(&rig, &post);
+    assert_true(post.outcome.is_reused);
+    post.spec.is_operators = false;
+    post_run(&rig, &post);
+    assert_int_equal(post.outcome.failure, HTTP_FAIL_ADDRESS);
+    rig_stop(&rig);
+    peer_stop(&server);
+}
+
+static void as_much_of_a_body_is_kept_as_was_asked_for(void **state) {
+    (void)state;
+    struct rig rig;
+    struct peer_server server;
+    struct post post;
+    peer_start(&server, serve_huge_body, NULL);
+    rig_start(&rig, NULL, true);
+    post_set(&post, &server, "x");
+    post.spec.body_kept_max = 300000;
+    post_run(&rig, &post);
+    assert_int_equal(post.outcome.body_len, 300000);
+    assert_true(post.outcome.is_body_cut);
+    post.spec.body_kept_max = 0;
+    post_run(&rig, &post);
+    assert_int_equal(post.outcome.body_len, HTTP_CALL_BODY_KEPT_MAX);
+    rig_stop(&rig);
+    peer_stop(&server);
+}
+
 static void a_changed_guard_ends_pooled_connections(void **state) {
     (void)state;
     struct rig rig;
@@ -1101,6 +1144,8 @@ int main(void) {
         cmocka_unit_test(a_receiver_that_never_reads_times_out_at_the_request),
         cmocka_unit_test(a_large_body_goes_out_in_parts_and_is_released_once),
         cmocka_unit_test(refused_addresses_and_ports_are_told_apart),
+        cmocka_unit_test(an_operators_address_is_neither_judged_nor_proxied),
+        cmocka_unit_test(as_much_of_a_body_is_kept_as_was_asked_for),
         cmocka_unit_test(a_changed_guard_ends_pooled_connections),
         cmocka_unit_test(a_destination_whose_url_changed_is_connected_anew),
         cmocka_unit_test(a_cancelled_call_is_told_once_and_later),

@@ -239,17 +239,18 @@ static void settings_are_copied_with_their_secrets(void **state) {
     assert_ok(secret_slab_new((size_t)1 << 20, &slab));
     char url[] = "https://x.test/";
     struct model_header headers[1] = {{.name = MR_STR("X-A")}};
-    struct model_webhook webhook;
-    model_webhook_init(&webhook);
-    webhook.url = mr_str_of(url, sizeof url - 1);
+    struct model_settings settings;
+    model_settings_init(&settings, MODEL_KIND_WEBHOOK);
+    struct model_webhook *webhook = &settings.webhook;
+    webhook->url = mr_str_of(url, sizeof url - 1);
     assert_ok(mr_secret_new(slab, MR_STR("v"), &headers[0].value));
-    assert_ok(mr_secret_new(slab, MR_STR("k"), &webhook.signing.hmac_key));
-    webhook.headers = headers;
-    webhook.n_headers = 1;
+    assert_ok(mr_secret_new(slab, MR_STR("k"), &webhook->signing.hmac_key));
+    webhook->headers = headers;
+    webhook->n_headers = 1;
     for (uint64_t at = 0; at < 8; at++) {
         struct model_destination *made = model_destination_new(1, MR_STR("dst_1"), 1);
         mr_alloc_fail_at(at);
-        mr_err err = model_destination_set_webhook(made, &webhook);
+        mr_err err = model_destination_set(made, &settings);
         mr_alloc_fail_at(0);
         if (mr_is_ok(err)) {
             url[0] = 'X';
@@ -259,7 +260,7 @@ static void settings_are_copied_with_their_secrets(void **state) {
         }
         model_object_unref(&made->object);
     }
-    model_webhook_release(&webhook);
+    model_settings_release(&settings);
     secret_slab_free(slab); /* asserts that none is left */
 }
 

@@ -346,6 +346,18 @@ static void blocks_are_read_strictly(void **state) {
     assert_false(net_cidr_contains(&cidr, &v4));
 }
 
+/* What the operator named needs no guard at all, and is sealed like any other. */
+static void named_addresses_are_admitted_unjudged(void **state) {
+    (void)state;
+    struct net_judged_addr judged;
+    os_addr metadata = addr_of("169.254.169.254");
+    assert_true(mr_is_ok(net_guard_admit(&metadata, &judged)));
+    os_addr got = net_judged_addr_get(&judged);
+    assert_true(os_addr_eq(&got, &metadata));
+    os_addr none = {.family = OS_FAMILY_NONE};
+    assert_true(mr_err_is(net_guard_admit(&none, &judged), MR_E_DENIED));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_refuses_from_its_first_to_its_last_address),
@@ -357,6 +369,7 @@ int main(void) {
         cmocka_unit_test(one_refused_address_refuses_the_answer),
         cmocka_unit_test(changed_settings_change_the_epoch),
         cmocka_unit_test(blocks_are_read_strictly),
+        cmocka_unit_test(named_addresses_are_admitted_unjudged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,6 +49,15 @@ static void wrong_yaml_names_file_line_and_key(void **state) {
         {"egress_proxy: http://proxy\n", {"f.yaml:1", "egress_proxy", "host:port"}},
         {"event_type_prefix: 'a b'\n", {"f.yaml:1", "event_type_prefix", "letters"}},
         {"metrics_token: short\n", {"f.yaml:1", "metrics_token", "16 characters"}},
+        {"aws_region: frankfurt\n", {"f.yaml:1", "aws_region", "eu-central-1"}},
+        {"aws_access_key_id: short\n", {"f.yaml:1", "aws_access_key_id", "16 to 128"}},
+        {"kinesis_endpoint: http://a.example/x\n",
+         {"f.yaml:1", "kinesis_endpoint", "https://host"}},
+        {"sts_endpoint: a.example\n", {"f.yaml:1", "sts_endpoint", "https://host"}},
+        {"aws_container_credentials: http://10.0.0.1/x\n",
+         {"f.yaml:1", "aws_container_credentials", "link-local"}},
+        {"aws_container_credentials: http://localhost/x\n",
+         {"f.yaml:1", "aws_container_credentials", "loopback"}},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct config config;
@@ -113,7 +122,9 @@ static void unknown_variables_are_named(void **state) {
 static void relations_between_keys_are_checked(void **state) {
     (void)state;
     const char *const rows[][2] = {{"tls-cert-file", "a.pem"},
-                                   {"destination-in-flight-bytes-max", "1073741824"}};
+                                   {"destination-in-flight-bytes-max", "1073741824"},
+                                   {"aws-access-key-id", "AKIA0123456789ABCDEF"},
+                                   {"aws-secret-access-key-file", "key"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct config config;
         struct config_error error;

@@ -124,7 +124,7 @@ static void retry_after_is_seconds_or_a_date(void **state) {
                 {MR_STR(""), -1},
                 {MR_STR("99999999999999999999"), -1}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        assert_int_equal(webhook_retry_after_ms(rows[i].text, now), rows[i].ms);
+        assert_int_equal(sink_retry_after_parse(rows[i].text, now), rows[i].ms);
     }
 }
 
