@@ -235,6 +235,13 @@ void api_call_release(struct api_call *call) {
     mr_free(call);
 }
 
+/* Held while it runs: what refuses within it, deep down, must not free the call under it. */
+static void run_handler(struct api_call *call) {
+    api_call_hold(call);
+    api_handlers[call->route].run(call);
+    api_call_release(call);
+}
+
 bool api_body_is_coded(const struct http_exchange *ex) {
     mr_str coding = mr_fields_find(ex->fields, MR_STR("content-encoding"));
     return coding.len > 0 && !mr_str_eq_nocase(coding, MR_STR("identity"));
@@ -492,7 +499,7 @@ static void on_head(void *ctx, struct http_exchange *ex) {
     } else if (handler->body_max > 0) {
         http_exchange_want_private_body(ex, handler->body_max);
     } else {
-        handler->run(call);
+        run_handler(call);
     }
 }
 
@@ -511,7 +518,7 @@ static void on_body(void *ctx, struct http_exchange *ex, mr_str body) {
     if (api_key_rule(call) == API_KEY_CLAIMED) {
         api_key_claim(call);
     } else {
-        api_handlers[call->route].run(call);
+        run_handler(call);
     }
 }
 

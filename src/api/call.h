@@ -30,7 +30,7 @@
 struct api_call {
     struct api *api;
     struct http_exchange *ex; /* NULL once the client is gone or was answered */
-    uint32_t holds;           /* exchange, job, question: freed at 0 */
+    uint32_t holds;           /* exchange, handler, job, question: freed at 0 */
     enum auth_route route;
     mr_arena arena;
     mr_str params[AUTH_ROUTE_PARAMS_MAX];
@@ -89,7 +89,8 @@ struct api_handler {
 extern const struct api_handler api_handlers[AUTH_ROUTE_COUNT];
 
 /* Answers with call->status, call->out as JSON, ETag, Location. The call must not be used after it
- * unless the caller has a hold. */
+ * unless the caller has a hold. Handlers and what follows a job (`after`) run under one: they may
+ * look at the call, and wipe what it holds, also once it was answered or refused. */
 void api_answer(struct api_call *call);
 /* As api_answer with a content type and further fields. */
 void api_answer_as(struct api_call *call, mr_str content_type, const mr_field *fields, size_t n);

@@ -1,6 +1,7 @@
 // The real program as the tests see it: a server with its own data folder, a receiver that notes
 // everything and misbehaves on request, a CA made on the spot. No fixed ports, no sleeps: what is
-// waited for is a condition. MR_TEST_BIN names the program, MR_TEST_SLOW multiplies every patience.
+// waited for is a condition. MR_TEST_BIN names the program, MR_TEST_SLOW multiplies every patience;
+// with MR_TEST_STOP=yes every server is stopped in order at its end, where sanitizers look for leaks.
 import {execFileSync, spawn, spawnSync} from 'node:child_process';
 import {randomBytes, randomUUID} from 'node:crypto';
 import {existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
@@ -286,13 +287,20 @@ export class Server {
     return this.kill('SIGTERM');
   }
 
+  async stopWhole() {
+    const {code, signal} = await this.stop();
+    if (code !== 0) {
+      throw new Error(`stop: ${code ?? signal}\n${this.log.slice(-8000)}`);
+    }
+  }
+
   // Looks for secrets in what the server leaves behind.
   async end() {
     if (this.child && this.child.exitCode === null && this.child.signalCode === null) {
       if (this.metricsUrl) {
         await this.metrics().catch(() => {}); // searched as every answer is
       }
-      await this.kill();
+      await (process.env.MR_TEST_STOP === 'yes' ? this.stopWhole() : this.kill());
     }
     this.searchTraces();
     if (this.home) {
