@@ -1,0 +1,54 @@
+// What an account's Owner alone does, and how an account comes to one: secrets of their own, handing
+// over, links that would make another one an Owner; and that the audit log names who signed in.
+import assert from 'node:assert/strict';
+import {createHash, randomBytes} from 'node:crypto';
+import {after, before, test} from 'node:test';
+import {Server} from './harness.mjs';
+import {Browser, addUser, setPassword, sql} from './people.mjs';
+
+const OWNER = 'owner@example.com';
+const password = `a good pass ${randomBytes(6).toString('hex')}`;
+let server;
+let owner;
+let ids;
+
+before(async () => {
+  server = await Server.start();
+  await server.stop();
+  assert.equal(setPassword(server, OWNER, password).status, 0);
+  ids = {};
+  for (const role of ['admin', 'developer']) {
+    ids[role] = addUser(server, `${role}@example.com`, role, password);
+  }
+  [[ids.owner]] = sql(server, `SELECT id FROM users WHERE role = 'owner'`);
+  await server.serve();
+  owner = await Browser.open(server, OWNER, password);
+});
+
+after(() => server?.end());
+
+function refused(answer, status, code, pattern = /./) {
+  assert.equal(answer.status, status, answer.text);
+  assert.equal(answer.body.code, code, answer.text);
+  assert.match(answer.body.message, pattern);
+}
+
+async function audit(action) {
+  return (await server.must('GET', `/v1/audit-log?page_size=1000&action=${action}`)).data;
+}
+
+test('no client of the account makes a link for its Owner: an Admin could have made the client',
+  async () => {
+    const admin = await Browser.open(server, 'admin@example.com', password);
+    const {scopes} = (await admin.call('GET', '/v1/session')).body;
+    const made = await admin.call('POST', '/v1/clients',
+      {name: 'every right', locked: null, client_type: 'admin', scopes});
+    assert.equal(made.status, 201, made.text);
+    const form = new URLSearchParams({grant_type: 'client_credentials',
+      client_id: made.body.client_id, client_secret: made.body.client_secret}).toString();
+    const {body} = await server.request('POST', '/api-services/v1/auth/token',
+      {headers: {'content-type': 'application/x-www-form-urlencoded'}, body: form});
+    refused(await server.api('POST', `/v1/users/${ids.owner}/reset-link`, {},
+      {authorization: `Bearer ${body.access_token}`}), 403, 20006, /Owner of their own account/);
+    assert.deepEqual(await audit('user.reset-link'), []);
+  });
