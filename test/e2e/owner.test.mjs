@@ -52,3 +52,17 @@ test('no client of the account makes a link for its Owner: an Admin could have m
       {authorization: `Bearer ${body.access_token}`}), 403, 20006, /Owner of their own account/);
     assert.deepEqual(await audit('user.reset-link'), []);
   });
+
+test('the audit log names who signed in and out', async () => {
+  const someone = await Browser.open(server, 'developer@example.com', password);
+  const {id} = (await someone.call('GET', '/v1/session')).body;
+  assert.equal((await someone.call('DELETE', '/v1/session')).status, 204);
+  for (const action of ['session.create', 'session.delete']) {
+    const row = (await audit(action)).find((one) => one.object === id);
+    assert.equal(row.actor.kind, 'user');
+    assert.equal(row.actor.id, ids.developer);
+    assert.equal(row.actor.address, '127.0.0.1');
+  }
+  const byWho = (await server.must('GET', `/v1/audit-log?actor=${ids.developer}`)).data;
+  assert.ok(byWho.some((row) => row.action === 'session.create' && row.object === id));
+});
