@@ -53,6 +53,44 @@ test('no client of the account makes a link for its Owner: an Admin could have m
     assert.deepEqual(await audit('user.reset-link'), []);
   });
 
+test('an account whose Owner never came gets one from the Owner above', async () => {
+  const none = await server.must('POST', '/v1/accounts', {friendly_name: 'none named'});
+  const wrong = await server.must('POST', '/v1/accounts',
+    {friendly_name: 'misspelt', owner_email: 'misspelt@example.com'});
+  const link = wrong.owner_invite_url.split('/').at(-1);
+  const join = async (account, email) => {
+    const invited = await server.must('POST', `/v1/users?account_id=${account.id}`,
+      {email, role: 'admin'});
+    const used = await server.request('POST', `/v1/links/${invited.invite_url.split('/').at(-1)}`,
+      {headers: {'content-type': 'application/json'}, body: JSON.stringify({password})});
+    assert.equal(used.status, 200, used.text);
+    return invited.id;
+  };
+  const admin = await Browser.open(server, 'admin@example.com', password);
+  for (const [account, email] of [[none, 'first@example.com'], [wrong, 'second@example.com']]) {
+    const user_id = await join(account, email);
+    const to = `/v1/accounts/${account.id}/transfer-ownership`;
+    const own = await Browser.open(server, email, password);
+    for (const caller of [own, admin]) {
+      refused(await caller.call('POST', to, {user_id}), 403, 20006, /Only the account's Owner/);
+    }
+    refused(await server.api('POST', to, {user_id}), 403, 20006, /Only the account's Owner/);
+    const moved = await owner.call('POST', to, {user_id});
+    assert.deepEqual([moved.status, moved.body.role], [200, 'owner'], moved.text);
+    const shown = await server.must('GET', `/v1/accounts/${account.id}`);
+    assert.equal(shown.owner_email, email);
+    const users = (await server.must('GET', `/v1/users?account_id=${account.id}`)).data;
+    assert.deepEqual(users.filter((user) => user.role === 'owner').map((user) => user.id), [user_id]);
+    // There is one now: the Owner above has no say any more.
+    refused(await owner.call('POST', to, {user_id}), 403, 20006, /Only the account's Owner/);
+  }
+  assert.equal((await server.request('GET', `/v1/links/${link}`)).status, 404);
+  const left = (await server.must('GET', `/v1/users?account_id=${wrong.id}`)).data
+    .find((user) => user.email === 'misspelt@example.com');
+  assert.equal(left.role, 'admin');
+  assert.equal((await owner.call('DELETE', `/v1/users/${left.id}?account_id=${wrong.id}`)).status, 204);
+});
+
 test('the audit log names who signed in and out', async () => {
   const someone = await Browser.open(server, 'developer@example.com', password);
   const {id} = (await someone.call('GET', '/v1/session')).body;
