@@ -37,6 +37,40 @@ async function audit(action) {
   return (await server.must('GET', `/v1/audit-log?page_size=1000&action=${action}`)).data;
 }
 
+test('a webhook secret of their own is brought by the Owner, signed in, and by nobody else', async () => {
+  const Secret = randomBytes(12).toString('hex');
+  for (const role of ['admin', 'developer']) {
+    const other = await Browser.open(server, `${role}@example.com`, password);
+    refused(await other.call('POST', '/v1/secrets', {Name: 'own', Secret}), 403, 30010, /Only an Owner/);
+  }
+  refused(await server.api('POST', '/v1/secrets', {Name: 'own', Secret}), 403, 30010, /Only an Owner/);
+  for (const bad of ['short', 'x'.repeat(15), 'x'.repeat(1025), 'has a space in the middle', 7]) {
+    refused(await owner.call('POST', '/v1/secrets', {Name: 'own', Secret: bad}), 400, 20400, /[Ss]ecret/);
+  }
+  assert.deepEqual((await server.must('GET', '/v1/secrets')).data, []);
+
+  const made = await owner.call('POST', '/v1/secrets', {Name: 'own', Secret},
+    {'idempotency-key': 'own-1'});
+  assert.equal(made.status, 201, made.text);
+  assert.equal(made.body.status, 'active');
+  assert.equal(made.body.secret, undefined);
+  refused(await owner.call('PATCH', `/v1/secrets/${made.body.id}`, {Secret}), 400, 20001, /Secret/);
+  const [row] = await audit('secret.create');
+  assert.deepEqual([row.actor.id, row.object, row.detail.secret_shown],
+    [ids.owner, made.body.id, undefined]);
+  // What was sent is remembered for its key so that nobody finds the value by trying.
+  await server.stop();
+  const body = JSON.stringify({Name: 'own', Secret});
+  const [[hash]] = sql(server, `SELECT hex(request_hash) FROM idempotency WHERE key = 'own-1'`);
+  assert.notEqual(hash.toLowerCase(), createHash('sha256').update(body).digest('hex'));
+  await server.serve();
+  const again = await owner.call('POST', '/v1/secrets', {Name: 'own', Secret},
+    {'idempotency-key': 'own-1'});
+  assert.deepEqual([again.status, again.body.id], [201, made.body.id]);
+  refused(await owner.call('POST', '/v1/secrets', {Name: 'else', Secret},
+    {'idempotency-key': 'own-1'}), 409, 20409, /another request body/);
+});
+
 test('no client of the account makes a link for its Owner: an Admin could have made the client',
   async () => {
     const admin = await Browser.open(server, 'admin@example.com', password);
