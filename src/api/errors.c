@@ -25,8 +25,7 @@ uint32_t api_error_code_of(enum auth_errors family, int status) {
 uint32_t api_error_code_in(enum auth_errors family, uint32_t code) {
     const struct refusal_info *info = refusal_info((int)code);
     bool is_plain = info != NULL && code == api_error_code_of(AUTH_ERRORS_PLAIN, info->status);
-    return is_plain && family == AUTH_ERRORS_CLIENTS ? api_error_code_of(family, info->status)
-                                                     : code;
+    return is_plain ? api_error_code_of(family, info->status) : code;
 }
 
 mr_err api_error_write(mr_str base_url, int status, uint32_t code, mr_str message, mr_str members,

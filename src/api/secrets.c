@@ -2,17 +2,18 @@
  * with capitals. */
 #include "api/call.h"
 
+#include "control/people/users.h"
 #include "control/secrets.h"
 #include "crypto/secret.h"
 
 /* What a call asks. */
 struct secret_ask {
-    mr_str name;
-    mr_str status;
+    struct secret_body body;
+    mr_str status; /* of a list */
     struct control_page page;
 };
 
-/* Name and, of a change, Status of the body. False: refused. */
+/* The members of the body. False: refused. */
 static bool take_body(struct api_call *call, enum shape_use use, struct secret_ask *ask) {
     struct refusal refusal;
     mr_str json = call->body;
@@ -20,8 +21,7 @@ static bool take_body(struct api_call *call, enum shape_use use, struct secret_a
         (api_is_form(call) && !api_form_to_json(call, call->body, &json))) {
         return false;
     }
-    if (mr_is_err(
-            secrets_body_parse(json, use, &call->arena, &ask->name, &ask->status, &refusal))) {
+    if (mr_is_err(secrets_body_parse(json, use, &call->arena, &ask->body, &refusal))) {
         api_refuse_with(call, &refusal);
         return false;
     }
@@ -71,15 +71,39 @@ void api_secrets_list(struct api_call *call) {
     }
 }
 
+/* A given value is an Owner's to bring, who is signed in; not a client's, whoever made it. */
+static mr_err import(struct control *control, struct api_call *call, struct secret_view *view) {
+    const struct secret_ask *ask = call->ask;
+    struct user_view user = {.role = AUTH_ROLE_DEFAULT};
+    mr_err err = MR_OK;
+    if (call->user != 0) {
+        err = users_get_number(control, call->user, &call->arena, &user, &call->job.refusal);
+    }
+    if (mr_is_ok(err) && user.role != AUTH_ROLE_OWNER) {
+        err = refuse(&call->job.refusal, REFUSAL_DENIED,
+                     "Only an Owner, signed in, brings a secret of their own; leave Secret out, "
+                     "and one is made.");
+    }
+    if (mr_is_ok(err)) {
+        err = secrets_import(control, call->account, ask->body.name, ask->body.value, &call->arena,
+                             view, &call->job.refusal);
+    }
+    return err;
+}
+
 static mr_err create(struct control *control, struct api_call *call) {
     const struct secret_ask *ask = call->ask;
     struct secret_view view;
-    MR_TRY(
-        secrets_create(control, call->account, ask->name, &call->arena, &view, &call->job.refusal));
+    MR_TRY(mr_str_is_absent(ask->body.value)
+               ? secrets_create(control, call->account, ask->body.name, &call->arena, &view,
+                                &call->job.refusal)
+               : import(control, call, &view));
     call->status = 201;
     control_etag_format(view.version, call->etag);
     mr_err err = secret_write_json(&view, &call->out);
-    crypto_wipe((void *)(uintptr_t)view.value.ptr, view.value.len);
+    if (!mr_str_is_absent(view.value)) {
+        crypto_wipe((void *)(uintptr_t)view.value.ptr, view.value.len);
+    }
     MR_TRY(err);
     /* A repeated answer leaves the value out. */
     view.value = MR_STR_NONE;
@@ -88,7 +112,8 @@ static mr_err create(struct control *control, struct api_call *call) {
 
 const struct api_doc api_doc_SECRETS_CREATE = {
     .summary = "Create a webhook secret",
-    .what = "The first one is active at once, later ones are pending; a pending one is replaced.",
+    .what = "The first one is active at once, later ones are pending; a pending one is replaced. An"
+            " Owner's session may bring a value of its own; it is not shown again.",
     .media = API_MEDIA_JSON | API_MEDIA_FORM,
     .body = &secret_shape,
     .flags = API_DOC_ETAG,
@@ -105,7 +130,7 @@ void api_secrets_create(struct api_call *call) {
 static mr_err patch(struct control *control, struct api_call *call) {
     const struct secret_ask *ask = call->ask;
     struct secret_view view;
-    MR_TRY(secrets_patch(control, call->account, call->params[0], ask->name, ask->status,
+    MR_TRY(secrets_patch(control, call->account, call->params[0], ask->body.name, ask->body.status,
                          control_etag_parse(call->if_match), &call->arena, &view,
                          &call->job.refusal));
     control_etag_format(view.version, call->etag);

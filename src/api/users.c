@@ -121,7 +121,9 @@ static mr_err transfer(struct control *control, struct api_call *call) {
 
 const struct api_doc api_doc_OWNERSHIP_TRANSFER = {.summary = "Hand the account over",
                                                    .what =
-                                                       "For the Owner alone, who becomes an admin.",
+                                                       "For the Owner alone, who becomes an admin; "
+                                                       "where none has come yet, for an Owner of "
+                                                       "an account above.",
                                                    .media = API_MEDIA_JSON,
                                                    .body = &ownership_shape,
                                                    .status = 200,

@@ -31,6 +31,14 @@ static void bind_call(struct query *query, const struct idempotency_call *call) 
     query_text(query, call->key);
 }
 
+/* Keyed, because a body may hold a secret that somebody chose: it shall not be guessed from a copy
+ * of the database. */
+static mr_err hash_body(struct control *control, const struct idempotency_call *call,
+                        uint8_t hash[static CRYPTO_SHA256_BYTES]) {
+    const mr_str parts[] = {MR_STR("millrace idempotency 1\n"), call->request_body};
+    return crypto_hmac_sha256(control->hasher, mr_secret_reveal(control->pepper), parts, 2, hash);
+}
+
 static mr_err find_inner(struct control *control, const struct idempotency_call *call, mr_wall now,
                          mr_arena *arena, bool *ret_found, struct idempotency_answer *answer,
                          struct refusal *ret_refusal) {
@@ -38,7 +46,7 @@ static mr_err find_inner(struct control *control, const struct idempotency_call 
     bool is_same = false;
     *ret_found = false;
     MR_TRY(check_key(call->key, ret_refusal));
-    MR_TRY(crypto_sha256(control->hasher, &call->request_body, 1, hash));
+    MR_TRY(hash_body(control, call, hash));
     struct query query = query_begin(
         &control->store, "SELECT request_hash, status, body, location FROM idempotency"
                          " WHERE account = ?1 AND client = ?2 AND route = ?3 AND key = ?4"
@@ -87,7 +95,7 @@ static mr_err store_inner(struct control *control, const struct idempotency_call
     if (answer->body.len > IDEMPOTENCY_BODY_MAX) {
         return MR_ERR(MR_E_FAILED);
     }
-    MR_TRY(crypto_sha256(control->hasher, &call->request_body, 1, hash));
+    MR_TRY(hash_body(control, call, hash));
     struct query query = query_begin(
         &control->store, "DELETE FROM idempotency WHERE (account, client, route, key) IN"
                          " (SELECT account, client, route, key FROM idempotency"

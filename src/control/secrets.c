@@ -22,6 +22,8 @@ static const struct shape_member members[] = {
     {"Name", SHAPE_TEXT, SHAPE_NEEDED, 1, SECRET_NAME_MAX, .what = "For people"},
     {"Status", SHAPE_ENUM, SHAPE_CHANGE_ONLY, .names = secret_status_names, .n_names = 2,
      .what = "active puts the pending secret in the place of the active one, at once"},
+    {"Secret", SHAPE_TEXT, SHAPE_CREATE_ONLY | SHAPE_SECRET, SECRET_IMPORT_MIN, SECRET_IMPORT_MAX,
+     .what = "A value to be taken over, for an Owner's session alone; else one is made"},
 };
 const struct shape secret_shape = {"Secret", members, sizeof members / sizeof members[0]};
 
@@ -314,23 +316,24 @@ mr_err secrets_patch(struct control *control, uint32_t account, mr_str id, mr_st
 
 /* ---- bodies ---- */
 
-mr_err secrets_body_parse(mr_str json, enum shape_use use, mr_arena *arena, mr_str *ret_name,
-                          mr_str *ret_status, struct refusal *ret_refusal) {
-    mr_str name = MR_STR_NONE;
-    mr_str status = MR_STR_NONE;
+mr_err secrets_body_parse(mr_str json, enum shape_use use, mr_arena *arena,
+                          struct secret_body *ret_body, struct refusal *ret_refusal) {
+    struct secret_body body = {MR_STR_NONE, MR_STR_NONE, MR_STR_NONE};
     json_tape tape;
     mr_err err = shape_read(&tape, json, &secret_shape, use, ret_refusal);
     json_value root = json_root(&tape);
     if (mr_is_ok(err)) {
-        err = shape_text(root, "Name", arena, &name);
+        err = shape_text(root, "Name", arena, &body.name);
     }
     if (mr_is_ok(err)) {
-        err = shape_text(root, "Status", arena, &status);
+        err = shape_text(root, "Status", arena, &body.status);
+    }
+    if (mr_is_ok(err)) {
+        err = shape_text(root, "Secret", arena, &body.value);
     }
     json_tape_done(&tape);
     if (mr_is_ok(err)) {
-        *ret_name = name;
-        *ret_status = status;
+        *ret_body = body;
     } else if (!mr_err_is(err, CONTROL_E_REFUSED)) {
         err = refuse(ret_refusal, REFUSAL_UNAVAILABLE, "The server is out of memory.");
     }

@@ -50,8 +50,13 @@ mr_err secrets_patch(struct control *control, uint32_t account, mr_str id, mr_st
                      mr_str status, uint32_t if_version, mr_arena *arena,
                      struct secret_view *ret_view, struct refusal *ret_refusal);
 /* Reads a body of secret_shape; absent members give absent strings. 20001, 20002, 20400. */
-mr_err secrets_body_parse(mr_str json, enum shape_use use, mr_arena *arena, mr_str *ret_name,
-                          mr_str *ret_status, struct refusal *ret_refusal);
+struct secret_body {
+    mr_str name;
+    mr_str status;
+    mr_str value; /* to be imported */
+};
+mr_err secrets_body_parse(mr_str json, enum shape_use use, mr_arena *arena,
+                          struct secret_body *ret_body, struct refusal *ret_refusal);
 
 /* {"id","name","status","last_modified"}, and "secret" where the view has the value. */
 mr_err secret_write_json(const struct secret_view *view, mr_buf *out);

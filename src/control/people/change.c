@@ -229,26 +229,61 @@ static mr_err set_role(struct control *control, uint32_t number, enum auth_role 
     return sessions_end_all(control, number, except_session);
 }
 
+/* The account's Owner; number 0: it has none. */
+static mr_err find_owner(struct control *control, uint32_t account, mr_arena *arena,
+                         struct user_view *ret_owner, struct refusal *ret_refusal) {
+    uint32_t number = 0;
+    struct query query = query_begin(
+        &control->store, "SELECT number FROM users WHERE account = ?1 AND role = 'owner'");
+    query_i64(&query, account);
+    while (query_row(&query)) {
+        number = (uint32_t)query_col_i64(&query, 0);
+    }
+    MR_TRY(query_end(&query));
+    *ret_owner = (struct user_view){.number = number};
+    return number == 0 ? MR_OK : users_get_number(control, number, arena, ret_owner, ret_refusal);
+}
+
+/* The Owner alone hands the account over. Where nobody is it yet, because none was named or the one
+ * invited never came, an Owner of an account above does: nobody else could. */
+static mr_err judge_transfer(struct control *control, const struct user_editor *editor,
+                             const struct user_view *owner, mr_arena *arena,
+                             struct refusal *ret_refusal) {
+    bool is_vacant = owner->number == 0 || owner->status == USER_INVITED;
+    struct user_view caller = {.role = AUTH_ROLE_DEFAULT};
+    if (editor->user != 0 && editor->user != owner->number && is_vacant) {
+        MR_TRY(users_get_number(control, editor->user, arena, &caller, ret_refusal));
+    }
+    return (editor->user != 0 && editor->user == owner->number) || caller.role == AUTH_ROLE_OWNER
+               ? MR_OK
+               : refuse(ret_refusal, REFUSAL_DENIED, "Only the account's Owner hands it over.");
+}
+
+/* From whom it goes: an Admin from now on; who never came has no link to come by any more. */
+static mr_err step_down(struct control *control, const struct user_view *owner,
+                        mr_str except_session) {
+    if (owner->number == 0) {
+        return MR_OK;
+    }
+    if (owner->status == USER_INVITED) {
+        MR_TRY(links_end(control, LINK_INVITE, owner->number));
+    }
+    return set_role(control, owner->number, AUTH_ROLE_ADMIN, except_session);
+}
+
 static mr_err transfer_inner(struct control *control, const struct user_editor *editor,
                              uint32_t account, mr_str user_id, mr_str except_session,
                              mr_arena *arena, struct user_view *next, struct refusal *ret_refusal) {
     struct user_view owner;
-    mr_err err = editor->user == 0
-                     ? MR_ERR(CONTROL_E_REFUSED)
-                     : users_get_number(control, editor->user, arena, &owner, ret_refusal);
-    if (mr_is_err(err) && !mr_err_is(err, CONTROL_E_REFUSED)) {
-        return err;
-    }
-    if (mr_is_err(err) || owner.account != account || owner.role != AUTH_ROLE_OWNER) {
-        return refuse(ret_refusal, REFUSAL_DENIED, "Only the account's Owner hands it over.");
-    }
+    MR_TRY(find_owner(control, account, arena, &owner, ret_refusal));
+    MR_TRY(judge_transfer(control, editor, &owner, arena, ret_refusal));
     MR_TRY(users_get(control, account, user_id, arena, next, ret_refusal));
     if (next->number == owner.number || next->status != USER_ACTIVE || !next->has_password) {
         return refuse(ret_refusal, REFUSAL_INVALID_ACCOUNT,
                       "The next Owner must be another user of the account, and active.");
     }
     /* In this order: there is never more than one. */
-    MR_TRY(set_role(control, owner.number, AUTH_ROLE_ADMIN, except_session));
+    MR_TRY(step_down(control, &owner, except_session));
     MR_TRY(set_role(control, next->number, AUTH_ROLE_OWNER, except_session));
     struct query query =
         query_begin(&control->store, "UPDATE accounts SET owner_email = ?1, version = version + 1,"
@@ -261,9 +296,11 @@ static mr_err transfer_inner(struct control *control, const struct user_editor *
                                                     .action = "account.transfer-ownership",
                                                     .object = next->id}));
     MR_TRY(users_get_number(control, next->number, arena, next, ret_refusal));
-    MR_TRY(user_changed_tell(control, &owner,
-                             "The account was handed over; you are one of its Admins now.",
-                             ret_refusal));
+    if (owner.number != 0 && owner.status != USER_INVITED) {
+        MR_TRY(user_changed_tell(control, &owner,
+                                 "The account was handed over; you are one of its Admins now.",
+                                 ret_refusal));
+    }
     return user_changed_tell(control, next, "You are the account's Owner now.", ret_refusal);
 }
 

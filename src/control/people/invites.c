@@ -27,12 +27,12 @@ mr_err maker_judge(const struct link_maker *maker, enum auth_role role, mr_str p
     return MR_OK;
 }
 
-/* A link of the Owner's in the hands of an Admin of that account would make an Owner of them. Those
- * who reach the account from above, and its clients with every right, are trusted with it. */
+/* A link of the Owner's in the hands of an Admin of that account would make an Owner of them, and
+ * so would one in the hands of a client, which an Admin can make. Those who reach the account from
+ * above are trusted with it. */
 mr_err maker_judge_user(const struct link_maker *maker, const struct user_view *user,
                         struct refusal *ret_refusal) {
-    if (user->role == AUTH_ROLE_OWNER && maker->editor.user != 0 &&
-        maker->editor.account == maker->account) {
+    if (user->role == AUTH_ROLE_OWNER && maker->editor.account == maker->account) {
         return refuse(ret_refusal, REFUSAL_DENIED,
                       "Nobody makes a link for the Owner of their own account.");
     }

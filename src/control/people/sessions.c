@@ -99,17 +99,28 @@ static mr_err sweep(struct control *control, uint32_t user, int64_t now_ms) {
     return mark_ended(control, &query);
 }
 
+/* The row of a user's session. Who signs in was nobody when the call came: the row names the user,
+ * so that the log tells who it was, and finds it by actor. */
 static mr_err add_audit(struct control *control, uint32_t user, const char *action, mr_str id) {
+    char user_id[CRYPTO_ID_SIZE + 1] = "";
     struct query query =
-        query_begin(&control->store, "SELECT account FROM users WHERE number = ?1");
+        query_begin(&control->store, "SELECT account, id FROM users WHERE number = ?1");
     query_i64(&query, user);
     uint32_t account = 0;
     while (query_row(&query)) {
         account = (uint32_t)query_col_i64(&query, 0);
+        bool fits = mr_str_to_c(query_col_bytes(&query, 1), user_id, sizeof user_id);
+        MR_ASSERT(fits);
     }
     MR_TRY(query_end(&query));
-    return audit_add(control,
-                     &(struct audit_entry){.account = account, .action = action, .object = id});
+    const struct control_actor caller = control->actor;
+    control->actor.kind = CONTROL_ACTOR_USER;
+    control->actor.account = account;
+    control->actor.id = mr_str_c(user_id);
+    mr_err err = audit_add(
+        control, &(struct audit_entry){.account = account, .action = action, .object = id});
+    control->actor = caller;
+    return err;
 }
 
 static mr_err end_inner(struct control *control, uint32_t user, mr_str id,

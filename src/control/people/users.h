@@ -105,8 +105,9 @@ mr_err users_patch(struct control *control, const struct user_editor *editor, ui
 mr_err users_delete(struct control *control, const struct user_editor *editor, uint32_t account,
                     mr_str id, uint32_t if_version, struct refusal *ret_refusal);
 /* The Owner's session hands the account over; the old Owner becomes Admin. Both users' sessions
- * end, but for except_session (its id; may be absent). 20006 where the editor is not the Owner of
- * that account, 20404, 20409 (not active, or oneself). */
+ * end, but for except_session (its id; may be absent). Where no Owner has come yet, one of an
+ * account above does it (the caller has judged that the editor reaches the account). 20006 for
+ * others, 20404, 20409 (not active, or oneself). */
 mr_err users_transfer(struct control *control, const struct user_editor *editor, uint32_t account,
                       mr_str user_id, mr_str except_session, mr_arena *arena,
                       struct user_view *ret_view, struct refusal *ret_refusal);

@@ -20,7 +20,8 @@ static void api_clients_have_codes_of_their_own(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_int_equal(api_error_code_in(AUTH_ERRORS_CLIENTS, rows[i].plain), rows[i].clients);
         assert_int_equal(api_error_code_in(AUTH_ERRORS_PLAIN, rows[i].plain), rows[i].plain);
-        assert_int_equal(api_error_code_in(AUTH_ERRORS_SECRETS, rows[i].plain), rows[i].plain);
+        uint32_t secrets = rows[i].plain == 20006 ? 30010 : rows[i].plain;
+        assert_int_equal(api_error_code_in(AUTH_ERRORS_SECRETS, rows[i].plain), secrets);
     }
 }
 

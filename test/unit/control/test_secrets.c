@@ -139,25 +139,23 @@ static void a_given_value_is_imported_unchanged(void **state) {
 
 static void bodies_are_strict(void **state) {
     struct fixture *f = *state;
-    mr_str name;
-    mr_str status;
+    struct secret_body body;
     assert_ok(secrets_body_parse(MR_STR("{\"Name\":\"n\",\"Status\":\"active\"}"), true, &f->arena,
-                                 &name, &status, &f->refusal));
-    assert_text(name, "n");
-    assert_text(status, "active");
+                                 &body, &f->refusal));
+    assert_text(body.name, "n");
+    assert_text(body.status, "active");
     assert_refused(f,
                    secrets_body_parse(MR_STR("{\"Name\":\"n\",\"Status\":\"active\"}"), false,
-                                      &f->arena, &name, &status, &f->refusal),
+                                      &f->arena, &body, &f->refusal),
                    20001, "Status");
-    assert_refused(f,
-                   secrets_body_parse(MR_STR("{\"name\":\"n\"}"), true, &f->arena, &name, &status,
-                                      &f->refusal),
-                   20001, "name");
     assert_refused(
-        f, secrets_body_parse(MR_STR("{\"Name\":1}"), true, &f->arena, &name, &status, &f->refusal),
-        20400, "Name");
-    assert_refused(f, secrets_body_parse(MR_STR("["), true, &f->arena, &name, &status, &f->refusal),
-                   20400, "JSON");
+        f, secrets_body_parse(MR_STR("{\"name\":\"n\"}"), true, &f->arena, &body, &f->refusal),
+        20001, "name");
+    assert_refused(f,
+                   secrets_body_parse(MR_STR("{\"Name\":1}"), true, &f->arena, &body, &f->refusal),
+                   20400, "Name");
+    assert_refused(f, secrets_body_parse(MR_STR("["), true, &f->arena, &body, &f->refusal), 20400,
+                   "JSON");
 }
 
 static void answers_have_the_documented_members(void **state) {
