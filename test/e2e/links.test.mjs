@@ -479,8 +479,8 @@ describe('first start', () => {
   test('on a terminal the link is shown there, and in no file', async () => {
     const data = place();
     const child = spawn('script', ['-qec',
-      `${binary} serve --data ${data} --listen 127.0.0.1:0 >${data}.out`, '/dev/null'],
-      {stdio: ['ignore', 'pipe', 'inherit']});
+      `echo $$ >${data}.pid; exec ${binary} serve --data ${data} --listen 127.0.0.1:0 >${data}.out`,
+      '/dev/null'], {stdio: ['ignore', 'pipe', 'inherit']});
     let shown = '';
     child.stdout.on('data', (bytes) => { shown += bytes; });
     const gone = new Promise((resolve) => child.on('exit', resolve));
@@ -494,8 +494,9 @@ describe('first start', () => {
       const answer = await fetch(`${url}/v1/links/${token}`);
       assert.equal((await answer.json()).kind, 'setup');
     } finally {
-      child.kill();
-      await gone;
+      // The server itself: it outlives its terminal. script ends with it, and with its exit code.
+      process.kill(Number(readFileSync(`${data}.pid`, 'utf8')), 'SIGTERM');
+      assert.equal(await gone, 0);
     }
   });
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import http from 'node:http';
 import {test} from 'node:test';
 import {Receiver, Server, certificates, event, until} from './harness.mjs';
+import {setPassword} from './people.mjs';
 
 test('a_test_event_is_seen_to_its_end_also_where_its_client_has_left', async () => {
   const receiver = await Receiver.start();
@@ -69,5 +70,44 @@ test('questions_whose_clients_left_do_not_hinder_a_stop', async () => {
   } finally {
     await server.end();
     await receiver.end();
+  }
+});
+
+test('sign_ins_that_wait_for_their_passwords_are_answered_before_a_stop', async () => {
+  const password = 'a stop in the middle of it';
+  const server = new Server({settings: {
+    smtp_url: 'smtp://127.0.0.1:1', smtp_from: 'millrace@example.com'}}); // nobody listens there
+  try {
+    server.init();
+    assert.equal(setPassword(server, 'owner@example.com', password).status, 0);
+    await server.serve();
+    assert.equal((await server.api('POST', '/v1/users',
+      {email: 'new@example.com', role: 'default'})).status, 201); // a mail that waits
+    const statuses = [];
+    let sent = 0;
+    const calls = Array.from({length: 40}, (_, n) => new Promise((resolve) => {
+      const body = JSON.stringify(n % 4 === 3 ? {email: 1} : {email: 'owner@example.com', password});
+      const call = http.request(`${server.url}/v1/session`, {method: 'POST', agent: false,
+        headers: {'content-type': 'application/json', 'content-length': body.length}});
+      call.on('response', (answer) => {
+        statuses.push(answer.statusCode);
+        answer.on('end', resolve).on('error', resolve).resume();
+      });
+      call.on('error', resolve);
+      call.on('finish', () => {
+        sent += 1;
+        if (n % 4 === 2) {
+          call.destroy(); // the computation outlasts who asked for it
+        }
+      });
+      call.end(body);
+    }));
+    await until('the first answers', () => sent === calls.length && statuses.includes(201));
+    assert.deepEqual(await server.stop(), {code: 0, signal: null}, server.log);
+    await Promise.all(calls);
+    assert.ok(statuses.filter((status) => status === 201).length > 1, `${statuses}`);
+    assert.deepEqual(statuses.filter((status) => ![201, 400, 429, 503].includes(status)), []);
+  } finally {
+    await server.end();
   }
 });
