@@ -167,11 +167,19 @@ const calls = {
   'POST /v1/clients': async () => {
     made.client = await server.must('POST', '/v1/clients',
       {name: 'audited', locked: null, scopes: {products: ['SuperSIM']}});
-    return {action: 'client.create', object: made.client.client_id};
+    const all = {to: 'Read Write Modify Delete'};
+    return {action: 'client.create', object: made.client.client_id, detail: {secret_shown: true,
+      changed: {name: {to: 'audited'}, client_owner: {to: 'owner@example.com'},
+        client_type: {to: 'standard'}, locked: {to: null}, enabled: {to: true},
+        token_expiry_s: {to: 3600}, 'scopes.SuperSIM': all, 'scopes.Event Streams': all,
+        'scopes.Webhooks': all}}};
   },
   'PATCH /v1/clients/{client_id}': async () => {
-    await server.must('PATCH', `/v1/clients/${made.client.client_id}`, {name: 'renamed'});
-    return {action: 'client.change', object: made.client.client_id};
+    const read = {resourceName: 'Events', access: ['Read']};
+    await server.must('PATCH', `/v1/clients/${made.client.client_id}`,
+      {name: 'renamed', scopes: {products: ['SuperSIM', read]}});
+    return {action: 'client.change', object: made.client.client_id, detail: {changed: {
+      name: {from: 'audited', to: 'renamed'}, 'scopes.Events': {to: 'Read'}}}};
   },
   'POST /v1/clients/{client_id}/rotate-secret': async () => {
     await server.must('POST', `/v1/clients/${made.client.client_id}/rotate-secret`, {});

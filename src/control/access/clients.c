@@ -163,8 +163,8 @@ static mr_err create_inner(struct control *control, uint32_t account,
     MR_TRY(client_secret_mac(control, secret, mac));
     MR_TRY(client_insert(control, account, spec, mr_str_c(id), mac, number));
     MR_TRY(client_find(control, account, mr_str_c(id), arena, ret_view, ret_refusal));
-    MR_TRY(note(control, account, number, "client.create", ret_view->client_id,
-                MR_STR(AUDIT_SECRET_SHOWN)));
+    MR_TRY(change_mark(control, MODEL_CLIENT, number));
+    MR_TRY(client_tell(control, account, "client.create", NULL, ret_view, "\"secret_shown\":true"));
     *ret_secret = secret;
     return MR_OK;
 }
@@ -214,41 +214,12 @@ mr_err clients_create_json(struct control *control, uint32_t account,
 
 /* ---- changes ---- */
 
-/* {"changed":["name",…]}: what, not to what. */
-static mr_err describe(const struct client_view *before, const struct client_view *after,
-                       char out[static LACKING_TEXT_SIZE]) {
-    const struct {
-        const char *name;
-        bool is_changed;
-    } members[] = {
-        {"name", !mr_str_eq(before->name, after->name)},
-        {"client_owner", !mr_str_eq(before->client_owner, after->client_owner)},
-        {"client_type", before->type != after->type},
-        {"locked", before->locked != after->locked},
-        {"enabled", before->is_enabled != after->is_enabled},
-        {"token_expiry", before->token_expiry_s != after->token_expiry_s},
-        {"scopes", memcmp(&before->scopes, &after->scopes, sizeof after->scopes) != 0},
-    };
-    size_t n = (size_t)snprintf(out, LACKING_TEXT_SIZE, "{\"changed\":[");
-    bool is_first = true;
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
-        if (members[i].is_changed) {
-            n += (size_t)snprintf(out + n, LACKING_TEXT_SIZE - n, "%s\"%s\"", is_first ? "" : ",",
-                                  members[i].name);
-            is_first = false;
-        }
-    }
-    n += (size_t)snprintf(out + n, LACKING_TEXT_SIZE - n, "]}");
-    return n < LACKING_TEXT_SIZE ? MR_OK : MR_ERR(MR_E_FAILED);
-}
-
 static mr_err patch_inner(struct control *control, uint32_t account, const struct auth_scopes *held,
                           mr_str id, mr_str body, uint32_t if_version, mr_arena *arena,
                           struct client_view *view, struct refusal *ret_refusal) {
     struct client_view before;
     struct editor editor;
     bool takes_default = false;
-    char detail[LACKING_TEXT_SIZE];
     MR_TRY(take_for_change(control, account, id, if_version, arena, &editor, &before, ret_refusal));
     *view = before;
     MR_TRY(client_body_apply(body, arena, view, &takes_default, ret_refusal));
@@ -267,8 +238,8 @@ static mr_err patch_inner(struct control *control, uint32_t account, const struc
     }
     MR_TRY(client_update(control, view, before.is_enabled && !view->is_enabled));
     MR_TRY(client_find(control, account, id, arena, view, ret_refusal));
-    MR_TRY(describe(&before, view, detail));
-    return note(control, account, view->number, "client.change", view->client_id, mr_str_c(detail));
+    MR_TRY(change_mark(control, MODEL_CLIENT, view->number));
+    return client_tell(control, account, "client.change", &before, view, NULL);
 }
 
 mr_err clients_patch(struct control *control, uint32_t account, const struct auth_scopes *held,
@@ -289,7 +260,8 @@ static mr_err delete_inner(struct control *control, uint32_t account, mr_str id,
     struct query query = query_begin(&control->store, "DELETE FROM clients WHERE number = ?1");
     query_i64(&query, view.number);
     MR_TRY(query_run(&query));
-    return note(control, account, view.number, "client.delete", view.client_id, MR_STR_NONE);
+    MR_TRY(change_mark(control, MODEL_CLIENT, view.number));
+    return client_tell(control, account, "client.delete", &view, NULL, NULL);
 }
 
 mr_err clients_delete(struct control *control, uint32_t account, mr_str client_id,

@@ -39,4 +39,10 @@ mr_err client_body_apply(mr_str body, mr_arena *arena, struct client_view *view,
 mr_err client_secret_mac(struct control *control, mr_str secret,
                          uint8_t out[static CRYPTO_SHA256_BYTES]);
 
+/* Adds the row of the audit log (told.c): before NULL for a new client, after for a deleted one;
+ * remark: further members of its detail, a literal; NULL: none. */
+mr_err client_tell(struct control *control, uint32_t account, const char *action,
+                   const struct client_view *before, const struct client_view *after,
+                   const char *remark);
+
 #endif
