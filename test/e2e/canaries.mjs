@@ -7,6 +7,8 @@
 import {readFileSync, readdirSync, statSync} from 'node:fs';
 import path from 'node:path';
 
+// Larger bodies are not taken apart.
+const BODY_MAX = 1 << 20;
 // Shorter ones stand in texts by chance.
 const LENGTH_MIN = 8;
 // Nor is "AAAAAAAA", or an e-mail that a test gives for a password, a secret.
@@ -172,6 +174,9 @@ export class Canaries {
 
   // Notes what a body (JSON or a form) says of secrets.
   noteBody(body, type = '') {
+    if ((body?.length ?? 0) > BODY_MAX) {
+      return; // made to be large: taking it apart would hold up whoever sends it
+    }
     const text = Buffer.isBuffer(body) ? body.toString() : body ?? '';
     if (/x-www-form-urlencoded/.test(type)) {
       this.noteMembers(Object.fromEntries(new URLSearchParams(text)));
