@@ -147,7 +147,7 @@ void api_key_assert_table(void);
  * a wrong value or a bad escape (20400). account_id was looked at before (api_account_of_query);
  * without a caller it is unknown. */
 bool api_query_take(struct api_call *call, mr_str *values);
-/* The URL of this call without page_number and page_size, for lists. In arena. */
+/* The URL of this call without page_number, page_size and cursor, for lists. In arena. */
 mr_str api_list_url(struct api_call *call);
 /* False: refused. */
 bool api_page_take(struct api_call *call, mr_str size, mr_str number, struct control_page *ret);

@@ -330,7 +330,7 @@ mr_str api_list_url(struct api_call *call) {
         mr_str value;
         split_pair(pair, &name, &value);
         if (pair.len > 0 && !mr_str_eq(name, MR_STR("page_size")) &&
-            !mr_str_eq(name, MR_STR("page_number"))) {
+            !mr_str_eq(name, MR_STR("page_number")) && !mr_str_eq(name, MR_STR("cursor"))) {
             err = mr_buf_printf(&url, "%c%.*s", sep, MR_FMT(pair));
             sep = '&';
         }

@@ -104,6 +104,7 @@ uint32_t control_root_account(const struct control *control);
 struct control_page {
     uint32_t size;   /* 1–1,000 */
     uint32_t number; /* from 1 */
+    bool by_cursor;  /* it begins behind a row, not after so many */
 };
 #define CONTROL_PAGE_SIZE_DEFAULT 50
 #define CONTROL_PAGE_SIZE_MAX     1000
@@ -120,6 +121,15 @@ extern const struct shape control_page_answer;
  * "…?status=active"); no neighbour: "". url's length ≤ 4,000. */
 void control_page_write(const struct control_page *page, uint64_t count, mr_str url,
                         struct json_out *out);
+/* Likewise for a list that goes on by cursors; cursor: of the next page, absent where there is
+ * none. The page before one that was reached by a cursor is not told. */
+void control_page_write_next(const struct control_page *page, uint64_t count, mr_str url,
+                             mr_str cursor, struct json_out *out);
+/* What `count` says of n rows that match: they are counted exactly up to this many. */
+#define CONTROL_COUNT_MAX UINT64_C(10000)
+static inline uint64_t control_count_told(uint64_t n) {
+    return n > CONTROL_COUNT_MAX ? CONTROL_COUNT_MAX + 1 : n;
+}
 
 /* "\"v12\"" for a version, and back: the raw If-Match value to a version; 0 where it is absent or
  * "*"; UINT32_MAX (matches nothing) for anything else. */

@@ -11,7 +11,8 @@ static const struct shape_member members[] = {
     {"count", SHAPE_NUMBER, 0, .what = "Rows there are; 10001: more than 10,000"},
     {"page_size", SHAPE_NUMBER, .min = 1, .max = CONTROL_PAGE_SIZE_MAX},
     {"page_number", SHAPE_NUMBER, .min = 1},
-    {"previous_page_url", SHAPE_TEXT, 0, .what = "Empty: there is none"},
+    {"previous_page_url", SHAPE_TEXT, 0,
+     .what = "Empty: there is none, or this page was reached by a cursor"},
     {"next_page_url", SHAPE_TEXT, 0, .what = "Empty: there is none"},
 };
 const struct shape control_page_answer = {"Page", members, sizeof members / sizeof members[0]};
@@ -56,6 +57,24 @@ void control_page_write(const struct control_page *page, uint64_t count, mr_str 
     write_neighbour(out, "previous_page_url", url, page->size, before > pages ? pages : before);
     write_neighbour(out, "next_page_url", url, page->size,
                     page->number < pages ? (uint64_t)page->number + 1 : 0);
+}
+
+void control_page_write_next(const struct control_page *page, uint64_t count, mr_str url,
+                             mr_str cursor, struct json_out *out) {
+    MR_ASSERT(url.len <= 4000 && cursor.len <= 64);
+    char next[4200];
+    next[0] = '\0';
+    if (cursor.len > 0) {
+        bool has_query = mr_str_find_byte(url, '?', 0) != SIZE_MAX;
+        (void)snprintf(next, sizeof next, "%.*s%cpage_size=%u&cursor=%.*s", MR_FMT(url),
+                       has_query ? '&' : '?', page->size, MR_FMT(cursor));
+    }
+    json_out_member_u64(out, "count", count);
+    json_out_member_u64(out, "page_size", page->size);
+    json_out_member_u64(out, "page_number", page->number);
+    write_neighbour(out, "previous_page_url", url, page->size,
+                    page->by_cursor ? 0 : page->number - 1);
+    json_out_member_c(out, "next_page_url", next);
 }
 
 size_t control_etag_format(uint32_t version, char out[static CONTROL_ETAG_SIZE]) {
