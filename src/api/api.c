@@ -1,4 +1,4 @@
-/* Routing, rights, calls and answers.
+/* Routing, rights, and the life of calls.
  *
  * Every request takes the same way: the route table (auth/rights.h) gives resource and access; the
  * caller's token is checked through the worker's cache and against the snapshot; then the handler
@@ -11,210 +11,11 @@
 #include "api/caller.h"
 #include "api/ingest.h"
 #include "base/mem.h"
-#include "base/num.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 #define AUTH_CACHE_ENTRIES 4096
-#define FIELDS_MAX         20
-#define EXPOSED            "etag, link, location, retry-after, x-request-id"
 #define DENIED_MEMBER      "\"error\":\"Invalid or expired token\""
-
-const struct api_handler api_handlers[AUTH_ROUTE_COUNT] = {
-    [AUTH_ROUTE_TOKEN] = {API_TOKEN_BODY_MAX, api_token, API_KEY_IGNORED},
-    [AUTH_ROUTE_JWKS] = {0, api_jwks, API_KEY_IGNORED},
-    [AUTH_ROUTE_CLIENTS_LIST] = {0, api_clients_list, API_KEY_IGNORED},
-    [AUTH_ROUTE_CLIENTS_CREATE] = {API_BODY_MAX, api_clients_create, API_KEY_IN_JOB},
-    [AUTH_ROUTE_CLIENT_GET] = {0, api_client_get, API_KEY_IGNORED},
-    [AUTH_ROUTE_CLIENT_PATCH] = {API_BODY_MAX, api_client_patch, API_KEY_IGNORED},
-    [AUTH_ROUTE_CLIENT_DELETE] = {0, api_client_delete, API_KEY_IGNORED},
-    [AUTH_ROUTE_CLIENT_ROTATE_SECRET] = {API_BODY_MAX, api_client_rotate_secret, API_KEY_IN_JOB},
-    [AUTH_ROUTE_CLIENT_REVOKE_TOKENS] = {API_BODY_MAX, api_client_revoke_tokens, API_KEY_IN_JOB},
-    [AUTH_ROUTE_SIGNING_KEYS_LIST] = {0, api_signing_keys_list, API_KEY_IGNORED},
-    [AUTH_ROUTE_SIGNING_KEYS_ROTATE] = {API_BODY_MAX, api_signing_keys_rotate, API_KEY_IN_JOB},
-    [AUTH_ROUTE_DESTINATIONS_LIST] = {0, api_destinations_list, API_KEY_IGNORED},
-    [AUTH_ROUTE_DESTINATIONS_CREATE] = {API_BODY_MAX, api_destinations_create, API_KEY_IN_JOB},
-    [AUTH_ROUTE_DESTINATION_GET] = {0, api_destination_get, API_KEY_IGNORED},
-    [AUTH_ROUTE_DESTINATION_PATCH] = {API_BODY_MAX, api_destination_patch, API_KEY_IGNORED},
-    [AUTH_ROUTE_DESTINATION_DELETE] = {0, api_destination_delete, API_KEY_IGNORED},
-    [AUTH_ROUTE_DESTINATION_TEST] = {API_BODY_MAX, api_destination_test, API_KEY_IGNORED},
-    [AUTH_ROUTE_DESTINATION_DISCARD] = {API_BODY_MAX, api_destination_discard, API_KEY_CLAIMED},
-    [AUTH_ROUTE_DESTINATION_SIGNING_SECRET] = {API_BODY_MAX, api_destination_signing_secret,
-                                               API_KEY_IN_JOB},
-    [AUTH_ROUTE_DESTINATION_METRICS] = {0, api_destination_metrics, API_KEY_IGNORED},
-    [AUTH_ROUTE_RULES_LIST] = {0, api_rules_list, API_KEY_IGNORED},
-    [AUTH_ROUTE_RULES_CREATE] = {API_BODY_MAX, api_rules_create, API_KEY_IN_JOB},
-    [AUTH_ROUTE_RULES_PREVIEW] = {API_PREVIEW_BODY_MAX, api_rules_preview, API_KEY_IGNORED},
-    [AUTH_ROUTE_RULE_GET] = {0, api_rule_get, API_KEY_IGNORED},
-    [AUTH_ROUTE_RULE_PATCH] = {API_BODY_MAX, api_rule_patch, API_KEY_IGNORED},
-    [AUTH_ROUTE_RULE_DELETE] = {0, api_rule_delete, API_KEY_IGNORED},
-    [AUTH_ROUTE_SECRETS_LIST] = {0, api_secrets_list, API_KEY_IGNORED},
-    [AUTH_ROUTE_SECRETS_CREATE] = {API_BODY_MAX, api_secrets_create, API_KEY_IN_JOB},
-    [AUTH_ROUTE_SECRET_PATCH] = {API_BODY_MAX, api_secret_patch, API_KEY_IGNORED},
-    [AUTH_ROUTE_SCHEMAS_LIST] = {0, api_schemas_list, API_KEY_IGNORED},
-    [AUTH_ROUTE_SCHEMAS_CREATE] = {API_BODY_MAX, api_schemas_create, API_KEY_IN_JOB},
-    [AUTH_ROUTE_SCHEMA_OVERVIEW] = {0, api_schema_overview, API_KEY_IGNORED},
-    [AUTH_ROUTE_SCHEMA_VERSIONS_LIST] = {0, api_schema_versions_list, API_KEY_IGNORED},
-    [AUTH_ROUTE_SCHEMA_VERSIONS_CREATE] = {API_BODY_MAX, api_schema_versions_create,
-                                           API_KEY_IN_JOB},
-    [AUTH_ROUTE_SCHEMA_VERSION_GET] = {0, api_schema_version_get, API_KEY_IGNORED},
-    [AUTH_ROUTE_EVENT_TYPES_LIST] = {0, api_event_types_list, API_KEY_IGNORED},
-    [AUTH_ROUTE_EVENT_TYPES_CREATE] = {API_BODY_MAX, api_event_types_create, API_KEY_IN_JOB},
-    [AUTH_ROUTE_EVENT_TYPE_GET] = {0, api_event_type_get, API_KEY_IGNORED},
-    [AUTH_ROUTE_EVENT_TYPE_PATCH] = {API_BODY_MAX, api_event_type_patch, API_KEY_IGNORED},
-    [AUTH_ROUTE_ACCOUNTS_LIST] = {0, api_accounts_list, API_KEY_IGNORED},
-    [AUTH_ROUTE_ACCOUNTS_CREATE] = {API_BODY_MAX, api_accounts_create, API_KEY_IN_JOB},
-    [AUTH_ROUTE_PLATFORM_MAPPINGS] = {0, api_platform_mappings, API_KEY_IGNORED},
-    [AUTH_ROUTE_ACCOUNT_GET] = {0, api_account_get, API_KEY_IGNORED},
-    [AUTH_ROUTE_ACCOUNT_PATCH] = {API_BODY_MAX, api_account_patch, API_KEY_IGNORED},
-    [AUTH_ROUTE_OWNERSHIP_TRANSFER] = {API_BODY_MAX, api_ownership_transfer, API_KEY_IN_JOB},
-    [AUTH_ROUTE_USERS_LIST] = {0, api_users_list, API_KEY_IGNORED},
-    [AUTH_ROUTE_USER_GET] = {0, api_user_get, API_KEY_IGNORED},
-    [AUTH_ROUTE_USER_PATCH] = {API_BODY_MAX, api_user_patch, API_KEY_IGNORED},
-    [AUTH_ROUTE_USER_DELETE] = {0, api_user_delete, API_KEY_IGNORED},
-    [AUTH_ROUTE_SESSION_CREATE] = {API_SIGNIN_BODY_MAX, api_session_create, API_KEY_IGNORED},
-    [AUTH_ROUTE_SESSION_SECOND] = {API_SIGNIN_BODY_MAX, api_session_second, API_KEY_IGNORED},
-    [AUTH_ROUTE_SESSION_GET] = {0, api_session_get, API_KEY_IGNORED},
-    [AUTH_ROUTE_SESSION_DELETE] = {0, api_session_delete, API_KEY_IGNORED},
-    [AUTH_ROUTE_SESSIONS_LIST] = {0, api_sessions_list, API_KEY_IGNORED},
-    [AUTH_ROUTE_SESSIONS_DELETE] = {0, api_sessions_delete, API_KEY_IGNORED},
-    [AUTH_ROUTE_PROFILE_GET] = {0, api_profile_get, API_KEY_IGNORED},
-    [AUTH_ROUTE_PROFILE_PATCH] = {API_BODY_MAX, api_profile_patch, API_KEY_IGNORED},
-    [AUTH_ROUTE_PROFILE_PASSWORD] = {API_SIGNIN_BODY_MAX, api_profile_password, API_KEY_IGNORED},
-    [AUTH_ROUTE_PROFILE_TOTP] = {API_SIGNIN_BODY_MAX, api_profile_totp, API_KEY_IGNORED},
-    [AUTH_ROUTE_PROFILE_TOTP_CONFIRM] = {API_SIGNIN_BODY_MAX, api_profile_totp_confirm,
-                                         API_KEY_IGNORED},
-    [AUTH_ROUTE_PROFILE_TOTP_REMOVE] = {API_SIGNIN_BODY_MAX, api_profile_totp_remove,
-                                        API_KEY_IGNORED},
-    [AUTH_ROUTE_PROFILE_RECOVERY_CODES] = {API_SIGNIN_BODY_MAX, api_profile_recovery_codes,
-                                           API_KEY_IGNORED},
-    [AUTH_ROUTE_DEAD_LETTERS_LIST] = {0, api_dead_letters_list, API_KEY_IGNORED},
-    [AUTH_ROUTE_DEAD_LETTER_GET] = {0, api_dead_letter_get, API_KEY_IGNORED},
-    [AUTH_ROUTE_DEAD_LETTERS_REDRIVE] = {API_BODY_MAX, api_dead_letters_redrive, API_KEY_CLAIMED},
-    [AUTH_ROUTE_AUDIT_LOG_LIST] = {0, api_audit_log_list, API_KEY_IGNORED},
-    [AUTH_ROUTE_AUDIT_LOG_EXPORT] = {0, api_audit_log_export, API_KEY_IGNORED},
-    [AUTH_ROUTE_TAIL] = {0, api_tail, API_KEY_IGNORED},
-    [AUTH_ROUTE_USERS_INVITE] = {API_BODY_MAX, api_users_invite, API_KEY_IN_JOB},
-    [AUTH_ROUTE_USER_INVITE] = {API_BODY_MAX, api_user_invite, API_KEY_IN_JOB},
-    [AUTH_ROUTE_USER_RESET_LINK] = {API_BODY_MAX, api_user_reset_link, API_KEY_IN_JOB},
-    [AUTH_ROUTE_PORTAL_LINKS_CREATE] = {API_BODY_MAX, api_portal_links_create, API_KEY_IN_JOB},
-    [AUTH_ROUTE_PASSWORD_RESETS] = {API_SIGNIN_BODY_MAX, api_password_resets, API_KEY_IGNORED},
-    [AUTH_ROUTE_LINK_GET] = {0, api_link_get, API_KEY_IGNORED},
-    [AUTH_ROUTE_LINK_USE] = {API_SIGNIN_BODY_MAX, api_link_use, API_KEY_IGNORED},
-    [AUTH_ROUTE_LINK_PAGE] = {0, api_link_page, API_KEY_IGNORED},
-    [AUTH_ROUTE_LINK_PAGE_USE] = {API_SIGNIN_BODY_MAX, api_link_page_use, API_KEY_IGNORED},
-    [AUTH_ROUTE_PING] = {0, api_ping, API_KEY_IGNORED},
-    [AUTH_ROUTE_SCHEMA_GET] = {0, api_schema_get, API_KEY_IGNORED},
-    [AUTH_ROUTE_OPENAPI] = {0, api_openapi, API_KEY_IGNORED},
-    [AUTH_ROUTE_ERROR_INDEX] = {0, api_error_index, API_KEY_IGNORED},
-    [AUTH_ROUTE_ERROR_PAGE] = {0, api_error_page_get, API_KEY_IGNORED},
-    [AUTH_ROUTE_HEALTHZ] = {0, api_healthz, API_KEY_IGNORED},
-    [AUTH_ROUTE_READYZ] = {0, api_readyz, API_KEY_IGNORED},
-    [AUTH_ROUTE_METRICS] = {0, api_metrics, API_KEY_IGNORED},
-};
-
-/* ---- answers ---- */
-
-static size_t common_fields(const struct api_call *call, mr_field *fields) {
-    size_t n = 0;
-    fields[n++] = (mr_field){MR_STR("access-control-allow-origin"), MR_STR("*")};
-    fields[n++] = (mr_field){MR_STR("access-control-expose-headers"), MR_STR(EXPOSED)};
-    fields[n++] = (mr_field){MR_STR("x-request-id"), mr_str_c(call->request_id)};
-    if (call->etag[0] != '\0') {
-        fields[n++] = (mr_field){MR_STR("etag"), mr_str_c(call->etag)};
-    }
-    if (!mr_str_is_absent(call->location)) {
-        fields[n++] = (mr_field){MR_STR("location"), call->location};
-    }
-    return n;
-}
-
-void api_answer_as(struct api_call *call, mr_str content_type, const mr_field *extra, size_t n) {
-    if (call->ex == NULL) {
-        return;
-    }
-    mr_field fields[FIELDS_MAX];
-    size_t n_fields = common_fields(call, fields);
-    if (call->out.len > 0) {
-        fields[n_fields++] = (mr_field){MR_STR("content-type"), content_type};
-    }
-    MR_ASSERT(n_fields + n + API_PROTECTION_FIELDS <= FIELDS_MAX);
-    for (size_t i = 0; i < n; i++) {
-        fields[n_fields++] = extra[i];
-    }
-    n_fields += api_protect(call, extra, n, fields + n_fields);
-    struct http_exchange *ex = call->ex;
-    call->ex = NULL;
-    ex->user = NULL;
-    http_exchange_answer(ex, call->status, fields, n_fields, mr_buf_view(&call->out));
-    api_call_release(call);
-}
-
-void api_answer(struct api_call *call) {
-    if (call->is_claimed) {
-        api_key_settle(call);
-        return;
-    }
-    const mr_field no_store = {MR_STR("cache-control"), MR_STR("no-store")};
-    api_answer_as(call, MR_STR("application/json"), &no_store, 1);
-}
-
-static void refuse_text(struct api_call *call, int status, uint32_t code, mr_str message,
-                        mr_str members, int retry_after_s) {
-    if (call->is_claimed) {
-        api_key_release(call);
-    }
-    if (call->ex == NULL) {
-        return;
-    }
-    mr_buf_reset(&call->out);
-    call->status = status;
-    call->etag[0] = '\0';
-    call->location = MR_STR_NONE;
-    code = api_error_code_in(auth_route_info(call->route)->errors, code);
-    if (mr_is_err(
-            api_error_write(call->api->public_url, status, code, message, members, &call->out))) {
-        mr_buf_reset(&call->out);
-    }
-    mr_field extra[4];
-    size_t n = 0;
-    extra[n++] = (mr_field){MR_STR("cache-control"), MR_STR("no-store")};
-    char seconds[16];
-    if (retry_after_s > 0 || status == 503 || status == 429) {
-        int len = snprintf(seconds, sizeof seconds, "%d", retry_after_s > 0 ? retry_after_s : 1);
-        extra[n++] = (mr_field){MR_STR("retry-after"), mr_str_of(seconds, (size_t)len)};
-    }
-    if (status == 401) {
-        extra[n++] = (mr_field){MR_STR("www-authenticate"), MR_STR("Bearer")};
-    }
-    api_answer_as(call, MR_STR("application/json"), extra, n);
-}
-
-void api_refuse(struct api_call *call, int status, uint32_t code, const char *format, ...) {
-    char message[512];
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(message, sizeof message, format, args);
-    va_end(args);
-    bool is_cut = n >= (int)sizeof message;
-    size_t end = is_cut ? sizeof message - 1 : strlen(message);
-    while (is_cut && end > 0 && !mr_str_is_utf8(mr_str_of(message, end))) {
-        end--; /* in the middle of a character */
-    }
-    refuse_text(call, status, code, mr_str_of(message, end), MR_STR_NONE, 0);
-}
-
-void api_refuse_with(struct api_call *call, const struct refusal *refusal) {
-    /* A copy: giving a claimed key back uses the call's job, in which it may lie. */
-    const struct refusal copy = *refusal;
-    refuse_text(call, copy.status, (uint32_t)copy.code, mr_str_c(copy.message),
-                mr_buf_view(&call->members), copy.retry_after_s);
-}
-
-void api_refuse_memory(struct api_call *call) {
-    api_refuse(call, 503, 20503, "could not answer: out of memory; try again");
-}
 
 /* ---- calls ---- */
 
@@ -390,9 +191,9 @@ static bool check_rights(struct api_call *call) {
     case API_DENIED:
     case API_FORGED:
     case API_SETUP_NEEDED:
-        refuse_text(call, 403, api_error_code_of(info->errors, 403),
-                    mr_str_c(api_verdict_text(verdict)),
-                    verdict == API_DENIED ? MR_STR(DENIED_MEMBER) : MR_STR_NONE, 0);
+        api_refuse_members(call, 403, api_error_code_of(info->errors, 403),
+                           api_verdict_text(verdict),
+                           verdict == API_DENIED ? MR_STR(DENIED_MEMBER) : MR_STR_NONE);
         return false;
     case API_ALLOWED:
         break;

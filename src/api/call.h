@@ -102,6 +102,9 @@ size_t api_protect(const struct api_call *call, const mr_field *own, size_t n_ow
 /* Refuses; message is text for people. */
 void api_refuse(struct api_call *call, int status, uint32_t code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* With further members of the answer: `"error":"…"`, or absent. */
+void api_refuse_members(struct api_call *call, int status, uint32_t code, const char *message,
+                        mr_str members);
 void api_refuse_with(struct api_call *call, const struct refusal *refusal);
 /* Without memory: 503. */
 void api_refuse_memory(struct api_call *call);

@@ -1,4 +1,4 @@
-/* Idempotency-Key: what one means for a route stands in the table of routes (api.c), and nothing of
+/* Idempotency-Key: what one means for a route stands in the table of handlers (handlers.c), and nothing of
  * it in the handlers.
  *
  * A change of the store keeps its answer in its own transaction (API_KEY_IN_JOB). An effect outside

@@ -1,5 +1,5 @@
 /* What POST /v1/events takes and answers, for /openapi.json. It reads its bodies and writes its
- * answers itself, for speed (ingest.c); the end-to-end tests hold each of them against this. */
+ * answers itself, for speed (ingest.h); the end-to-end tests hold each of them against this. */
 #include "api/docs.h"
 
 static const struct shape_member told_members[] = {
