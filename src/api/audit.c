@@ -1,6 +1,6 @@
 /* The audit log over HTTP: pages of it, an export, and the row that goes before an effect that does
  * not lie in the store. */
-#include "api/call.h"
+#include "api/cursor.h"
 
 #include "base/num.h"
 #include "control/audit/log.h"
@@ -69,12 +69,34 @@ void api_audit_then(struct api_call *call, const char *action, mr_str object,
 struct list_ask {
     struct audit_filter filter;
     struct control_page page;
+    struct api_cursor cursor; /* a: the row that the page begins behind */
     mr_str url;
 };
 
+static void write_page(const struct api_call *call, const struct audit_found *found, json_out *o) {
+    const struct list_ask *ask = call->ask;
+    char cursor[API_CURSOR_LEN + 1];
+    const struct api_cursor next = {.a = found->last, .page = ask->page.number + 1};
+    api_cursor_encode(call->api->store_key, API_CURSOR_AUDIT, call->account, &next, cursor);
+    json_out_member_object(o, "meta_data");
+    control_page_write_next(&ask->page, found->count, ask->url,
+                            found->has_more ? mr_str_c(cursor) : MR_STR_NONE, o);
+    json_out_end(o);
+}
+
 static mr_err list(struct control *control, struct api_call *call) {
     const struct list_ask *ask = call->ask;
-    return audit_list(control, &ask->filter, ask->page, ask->url, &call->out, &call->job.refusal);
+    struct audit_found found;
+    json_out o;
+    json_out_init(&o, &call->out);
+    json_out_object(&o);
+    json_out_member_array(&o, "data");
+    MR_TRY(audit_list(control, &ask->filter, ask->page, ask->cursor.a, &o, &found,
+                      &call->job.refusal));
+    json_out_end(&o);
+    write_page(call, &found, &o);
+    json_out_end(&o);
+    return json_out_finish(&o);
 }
 
 /* Of judged values; absent: 0. */
@@ -97,23 +119,27 @@ static const struct api_param list_params[] = {
     {"before", API_PARAM_NUMBER, 1, INT64_MAX, .what = "Only rows with a lower number"},
     API_PARAM_PAGE_SIZE,
     API_PARAM_PAGE_NUMBER,
+    API_PARAM_CURSOR,
 };
 const struct api_doc api_doc_AUDIT_LOG_LIST = {
     .summary = "List rows of the audit log",
-    .what = "The newest first. Page numbers reach 100,000 rows; before reaches further.",
+    .what = "The newest first. Page numbers reach 100,000 rows, next_page_url all.",
     API_QUERY(list_params),
     .flags = API_DOC_LIST,
     .status = 200,
     .answer = &audit_row_answer};
 
 void api_audit_log_list(struct api_call *call) {
-    mr_str values[8];
+    mr_str values[9];
+    bool has_cursor;
     struct list_ask *ask = mr_arena_calloc(&call->arena, 1, sizeof *ask);
     if (ask == NULL) {
         api_refuse_memory(call);
         return;
     }
-    if (!api_query_take(call, values) || !api_page_take(call, values[6], values[7], &ask->page)) {
+    if (!api_query_take(call, values) ||
+        !api_cursor_take(call, API_CURSOR_AUDIT, values[6], values[7], values[8], &ask->page,
+                         &ask->cursor, &has_cursor)) {
         return;
     }
     ask->filter.from_ms = time_of(values[3]);

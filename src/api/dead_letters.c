@@ -1,6 +1,6 @@
 /* Dead letters over HTTP: found by the keeper, their events read by the disk readers, ids of rules
  * and destinations told by the store. Redrive makes new deliveries of them through the keeper. */
-#include "api/call.h"
+#include "api/cursor.h"
 
 #include "base/num.h"
 #include "control/destinations.h"
@@ -139,6 +139,32 @@ static void write_letter(const struct letters_ask *ask, size_t i, json_out *o) {
     json_out_end(o);
 }
 
+/* A letter's id as the numbers of a cursor, and back. */
+static struct api_cursor cursor_of(const struct record_letter_id *id) {
+    return (struct api_cursor){.a = mr_get_u64(id->bytes), .b = mr_get_u64(id->bytes + 8)};
+}
+
+static struct record_letter_id id_of(const struct api_cursor *cursor) {
+    struct record_letter_id id;
+    mr_put_u64(id.bytes, cursor->a);
+    mr_put_u64(id.bytes + 8, cursor->b);
+    return id;
+}
+
+static void write_page(struct api_call *call, json_out *o) {
+    const struct letters_ask *ask = call->ask;
+    char cursor[API_CURSOR_LEN + 1] = "";
+    if (ask->query.has_more && ask->query.n_letters > 0) {
+        struct api_cursor next = cursor_of(&ask->letters[ask->query.n_letters - 1].id);
+        next.page = ask->page.number + 1;
+        api_cursor_encode(call->api->store_key, API_CURSOR_LETTERS, call->account, &next, cursor);
+    }
+    json_out_member_object(o, "meta_data");
+    control_page_write_next(&ask->page, control_count_told(ask->query.n_total), api_list_url(call),
+                            mr_str_c(cursor), o);
+    json_out_end(o);
+}
+
 static mr_err write_answer(struct api_call *call) {
     const struct letters_ask *ask = call->ask;
     json_out o;
@@ -154,10 +180,7 @@ static mr_err write_answer(struct api_call *call) {
         write_letter(ask, i, &o);
     }
     json_out_end(&o);
-    json_out_member_object(&o, "meta_data");
-    uint64_t count = ask->query.n_total > 10000 ? 10001 : ask->query.n_total;
-    control_page_write(&ask->page, count, api_list_url(call), &o);
-    json_out_end(&o);
+    write_page(call, &o);
     json_out_end(&o);
     return json_out_finish(&o);
 }
@@ -274,17 +297,23 @@ static const struct api_param list_params[] = {
     {"to", API_PARAM_TIME, .what = "Only those made before"},
     API_PARAM_PAGE_SIZE,
     API_PARAM_PAGE_NUMBER,
+    API_PARAM_CURSOR,
 };
 const struct api_doc api_doc_DEAD_LETTERS_LIST = {.summary = "List dead letters",
+                                                  .what = "The newest first.",
                                                   API_QUERY(list_params),
                                                   .flags = API_DOC_LIST,
                                                   .status = 200,
                                                   .answer = &letter_answer};
 
 void api_dead_letters_list(struct api_call *call) {
-    mr_str values[7];
+    mr_str values[8];
     struct control_page page;
-    if (!api_query_take(call, values) || !api_page_take(call, values[5], values[6], &page)) {
+    struct api_cursor cursor;
+    bool has_cursor;
+    if (!api_query_take(call, values) ||
+        !api_cursor_take(call, API_CURSOR_LETTERS, values[5], values[6], values[7], &page, &cursor,
+                         &has_cursor)) {
         return;
     }
     struct letters_ask *ask = ask_new(call, page.size);
@@ -295,7 +324,9 @@ void api_dead_letters_list(struct api_call *call) {
     ask->is_list = true;
     ask->query.ask = KEEPER_ASK_LETTERS;
     ask->query.on_done = on_letters;
-    ask->query.skip = (uint64_t)page.size * (page.number - 1);
+    ask->query.is_behind = has_cursor;
+    ask->query.letter_id = id_of(&cursor);
+    ask->query.skip = has_cursor ? 0 : (uint64_t)page.size * (page.number - 1);
     api_call_hold(call);
     keeper_ask(call->api->keeper, &ask->query, call->api->metrics);
 }

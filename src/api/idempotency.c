@@ -1,5 +1,5 @@
-/* Idempotency-Key: what one means for a route stands in the table of handlers (handlers.c), and nothing of
- * it in the handlers.
+/* Idempotency-Key: what one means for a route stands in the table of handlers (handlers.c), and
+ * nothing of it in the handlers.
  *
  * A change of the store keeps its answer in its own transaction (API_KEY_IN_JOB). An effect outside
  * the store cannot, so its key is claimed first, in a commit of its own, and settled after:

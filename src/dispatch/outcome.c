@@ -170,11 +170,12 @@ static void add_dead(struct outcome_out *out, uint32_t destination,
                      void (*random)(void *ctx, void *bytes, size_t n), void *random_ctx) {
     struct record_dead_item items[LANE_BATCH_MAX];
     MR_ASSERT(record->n_positions <= LANE_BATCH_MAX);
+    uint8_t bytes[10];
+    random(random_ctx, bytes, sizeof bytes);
+    struct record_letter_id id = record_letter_id_make(record->now_ms, bytes);
     for (uint32_t i = 0; i < record->n_positions; i++) {
-        uint8_t bytes[10];
-        random(random_ctx, bytes, sizeof bytes);
-        items[i] = (struct record_dead_item){record->positions[i],
-                                             record_letter_id_make(record->now_ms, bytes)};
+        items[i] = (struct record_dead_item){record->positions[i], id};
+        id = record_letter_id_next(&id);
     }
     size_t size = RECORD_DEAD_BYTES(record->n_positions);
     uint8_t *at = begin_record(out, size);

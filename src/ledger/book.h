@@ -156,11 +156,16 @@ struct book_letter_filter {
 };
 mr_err book_letter_find(const struct book *book, const struct record_letter_id *id,
                         struct book_letter *ret_letter);
-/* Those that match, newest first, without the first `skip`: up to n_max into out. ret_total: all
- * that match. */
-void book_letters_list(const struct book *book, const struct book_letter_filter *filter,
-                       uint64_t skip, struct book_letter *out, size_t n_max, size_t *ret_n,
-                       uint64_t *ret_total);
+/* Those that match, newest first, which is by falling id: the first n_max behind the letter of
+ * `behind` (NULL: from the newest), which need not be there any more, and behind `skip` more.
+ * *ret_total: all that match; *ret_more: some follow behind the last one given. MR_E_NOMEM. */
+struct book_letter_page {
+    const struct record_letter_id *behind;
+    uint64_t skip;
+};
+mr_err book_letters_list(const struct book *book, const struct book_letter_filter *filter,
+                         struct book_letter_page page, struct book_letter *out, size_t n_max,
+                         size_t *ret_n, uint64_t *ret_total, bool *ret_more);
 /* Those that match and have their content, oldest first: up to n_max into out (may be NULL where
  * n_max is 0); returns how many there are in all. */
 uint64_t book_letters_ready(const struct book *book, const struct book_letter_filter *filter,

@@ -285,8 +285,10 @@ static mr_err tell_letters(const struct keeper *keeper, struct keeper_query *que
         query->n_letters = 1;
         query->n_total = 1;
     } else {
-        book_letters_list(keeper->book, &query->filter, query->skip, query->letters, query->n_max,
-                          &query->n_letters, &query->n_total);
+        const struct book_letter_page page = {query->is_behind ? &query->letter_id : NULL,
+                                              query->skip};
+        MR_TRY(book_letters_list(keeper->book, &query->filter, page, query->letters, query->n_max,
+                                 &query->n_letters, &query->n_total, &query->has_more));
     }
     return query->types == NULL || query->type_text == NULL ? MR_OK : give_types(keeper, query);
 }

@@ -70,7 +70,7 @@ struct mailbox *keeper_mailbox(struct keeper *keeper);
 enum keeper_ask {
     KEEPER_ASK_DESTINATION = 0, /* destinations[0 … n): `found` and `rows` are filled */
     KEEPER_ASK_TOTALS,          /* totals, letters, checkpoint */
-    KEEPER_ASK_LETTERS,         /* list by filter, skip, n_max */
+    KEEPER_ASK_LETTERS,         /* list by filter, behind letter_id (is_behind), skip, n_max */
     KEEPER_ASK_LETTER,          /* letter_id → letters[0] */
     KEEPER_ASK_REDRIVE,        /* the letters of letter_ids, or where n_ids is 0 of filter: journals
                                   ADD records; redriven is how many (dry_run: would be) */
@@ -95,6 +95,7 @@ struct keeper_query {
     const struct record_letter_id *letter_ids;
     size_t n_ids;
     uint64_t skip;
+    bool is_behind; /* LETTERS: those behind letter_id, which need not be there any more */
     struct book_letter *letters; /* n_max */
     size_t n_max;
     mr_buf *type_text; /* LETTERS, LETTER: the letters' types go here, one after another, … */
@@ -106,6 +107,7 @@ struct keeper_query {
                    the journal takes no records now; MR_E_CLOSED: stopping; MR_E_LIMIT: type_text */
     size_t n_letters;
     uint64_t n_total;
+    bool has_more; /* LETTERS: some follow behind the last one given */
     uint64_t redriven;
     uint64_t position;
     uint64_t as_of; /* the book's position when it answered */

@@ -222,6 +222,8 @@ struct record_letter_id {
 };
 /* Of the moment and 10 random bytes. */
 struct record_letter_id record_letter_id_make(int64_t wall_ms, const uint8_t random[static 10]);
+/* The next one: ids of one record rise with its items, so that lists keep their order. */
+struct record_letter_id record_letter_id_next(const struct record_letter_id *id);
 /* "dl_" + 26 lower-case characters; no NUL. */
 #define RECORD_LETTER_TEXT_LEN 29
 void record_letter_id_format(const struct record_letter_id *id,

@@ -53,6 +53,13 @@ struct record_letter_id record_letter_id_make(int64_t wall_ms, const uint8_t ran
     return id;
 }
 
+struct record_letter_id record_letter_id_next(const struct record_letter_id *id) {
+    struct record_letter_id next = *id;
+    for (size_t i = sizeof next.bytes; i-- > 0 && ++next.bytes[i] == 0;) {
+    }
+    return next;
+}
+
 int64_t record_letter_id_ms(const struct record_letter_id *id) {
     uint64_t ms = 0;
     for (size_t i = 0; i < 6; i++) {

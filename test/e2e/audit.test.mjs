@@ -326,7 +326,7 @@ test('the list: newest first, filters, pages, a cursor, wrong parameters', async
   assert.deepEqual(page.data.map(({number}) => number), all.slice(-3).map((row) => row.number)
     .reverse());
   assert.equal(page.meta_data.count, all.length);
-  assert.match(page.meta_data.next_page_url, /\/v1\/audit-log\?page_size=3&page_number=2$/);
+  assert.match(page.meta_data.next_page_url, /\/v1\/audit-log\?page_size=3&cursor=[0-9a-f]+$/);
   const [row] = page.data;
   assert.deepEqual(Object.keys(row), ['number', 'date', 'account_id', 'actor', 'action', 'object',
     'detail', 'request_id', 'hash']);

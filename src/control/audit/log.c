@@ -1,8 +1,7 @@
 /* See control/audit/log.h.
  *
- * A page is found by its offset only down to AUDIT_DEPTH_MAX rows; deeper ones by `before`, the
- * number of the last row seen, which costs the same at any depth. Rows are counted up to the same
- * bound, so that one call's work is bounded however long the log has become. */
+ * A page begins behind a row, whose number is looked up in the index, which costs the same at any
+ * depth; by its number it is found only down to AUDIT_DEPTH_MAX rows. */
 #include "control/audit/log.h"
 
 #include "base/num.h"
@@ -15,19 +14,19 @@
     "a.address,"                                                                                   \
     " a.request_id, a.hash, c.id"
 #define WHERE                                                                                      \
-    " WHERE (?1 = 0 OR a.account = ?1) AND (?2 IS NULL OR a.actor = ?2)"                           \
+    " WHERE a.account = ?1 AND (?2 IS NULL OR a.actor = ?2)"                                       \
     " AND (?3 IS NULL OR a.action = ?3 OR (substr(?3, -1) = '.'"                                   \
     "      AND substr(a.action, 1, length(?3)) = ?3))"                                             \
     " AND (?4 IS NULL OR a.object = ?4) AND a.at_ms >= ?5 AND a.at_ms < ?6 AND a.number < ?7"
 
-static void bind(struct query *query, const struct audit_filter *filter) {
+static void bind(struct query *query, const struct audit_filter *filter, uint64_t before) {
     query_i64(query, filter->account);
     query_text(query, filter->actor);
     query_text(query, filter->action);
     query_text(query, filter->object);
     query_i64(query, filter->from_ms);
     query_i64(query, filter->to_ms == 0 ? INT64_MAX : filter->to_ms);
-    query_i64(query, filter->before == 0 ? INT64_MAX : (int64_t)filter->before);
+    query_i64(query, before == 0 ? INT64_MAX : (int64_t)before);
 }
 
 static void write_date(json_out *out, int64_t at_ms) {
@@ -93,52 +92,52 @@ static mr_err count(struct control *control, const struct audit_filter *filter,
                     uint64_t *ret_count) {
     struct query query = query_begin(
         &control->store, "SELECT count(*) FROM (SELECT 1 FROM audit a" WHERE " LIMIT ?8)");
-    bind(&query, filter);
-    query_i64(&query, AUDIT_DEPTH_MAX);
+    bind(&query, filter, filter->before);
+    query_i64(&query, (int64_t)CONTROL_COUNT_MAX + 1);
     while (query_row(&query)) {
-        *ret_count = (uint64_t)query_col_i64(&query, 0);
+        *ret_count = control_count_told((uint64_t)query_col_i64(&query, 0));
     }
     return query_end(&query);
 }
 
 static mr_err list_inner(struct control *control, const struct audit_filter *filter,
-                         struct control_page page, mr_str list_url, mr_buf *out,
-                         struct refusal *ret_refusal) {
-    uint64_t n = 0;
-    if ((uint64_t)page.size * page.number > AUDIT_DEPTH_MAX) {
+                         struct control_page page, uint64_t behind, json_out *out,
+                         struct audit_found *ret_found, struct refusal *ret_refusal) {
+    uint64_t skip = behind > 0 ? 0 : (uint64_t)page.size * (page.number - 1);
+    uint64_t before = filter->before;
+    if (skip + page.size > AUDIT_DEPTH_MAX) {
         return refuse(ret_refusal, REFUSAL_MALFORMED,
-                      "Pages reach %u rows; go on with before=NUMBER of the last row seen.",
-                      AUDIT_DEPTH_MAX);
+                      "Pages by number reach %u rows; go on by next_page_url.", AUDIT_DEPTH_MAX);
     }
-    MR_TRY(count(control, filter, &n));
-    json_out writer;
-    json_out_init(&writer, out);
-    json_out_object(&writer);
-    json_out_member_array(&writer, "data");
+    if (behind > 0 && (before == 0 || behind < before)) {
+        before = behind;
+    }
+    *ret_found = (struct audit_found){.count = 0};
+    MR_TRY(count(control, filter, &ret_found->count));
     struct query query = query_begin(
         &control->store,
         "SELECT " COLUMNS " FROM audit a LEFT JOIN accounts c ON c.number = a.account" WHERE
         " ORDER BY a.number DESC LIMIT ?8 OFFSET ?9");
-    bind(&query, filter);
-    query_i64(&query, page.size);
-    query_i64(&query, (int64_t)(page.number - 1) * page.size);
-    while (query_row(&query)) {
-        write_row(&query, &writer);
+    bind(&query, filter, before);
+    query_i64(&query, (int64_t)page.size + 1);
+    query_i64(&query, (int64_t)skip);
+    for (uint32_t n = 0; query_row(&query); n++) {
+        if (n == page.size) {
+            ret_found->has_more = true;
+            break;
+        }
+        ret_found->last = (uint64_t)query_col_i64(&query, 0);
+        write_row(&query, out);
     }
-    mr_err err = query_end(&query);
-    json_out_end(&writer);
-    json_out_member_object(&writer, "meta_data");
-    control_page_write(&page, n, list_url, &writer);
-    json_out_end(&writer);
-    json_out_end(&writer);
-    mr_err written = json_out_finish(&writer);
-    return mr_is_err(err) ? err : written;
+    return query_end(&query);
 }
 
 mr_err audit_list(struct control *control, const struct audit_filter *filter,
-                  struct control_page page, mr_str list_url, mr_buf *out,
-                  struct refusal *ret_refusal) {
-    return refuse_error(control, list_inner(control, filter, page, list_url, out, ret_refusal),
+                  struct control_page page, uint64_t behind, struct json_out *out,
+                  struct audit_found *ret_found, struct refusal *ret_refusal) {
+    MR_ASSERT(filter->account != 0);
+    return refuse_error(control,
+                        list_inner(control, filter, page, behind, out, ret_found, ret_refusal),
                         ret_refusal);
 }
 

@@ -87,11 +87,12 @@ mr_err book_unreadable_next(struct book *book, int64_t wall_ms,
         book->damage_dest += dead.n == 0;
     }
     struct record_dead_item items[BOOK_UNREADABLE_MAX];
+    uint8_t bits[10];
+    random(random_ctx, bits, sizeof bits);
+    struct record_letter_id id = record_letter_id_make(wall_ms, bits);
     for (uint32_t i = 0; i < dead.n; i++) {
-        uint8_t bits[10];
-        random(random_ctx, bits, sizeof bits);
-        items[i] = (struct record_dead_item){.pos = positions[i],
-                                             .id = record_letter_id_make(wall_ms, bits)};
+        items[i] = (struct record_dead_item){.pos = positions[i], .id = id};
+        id = record_letter_id_next(&id);
     }
     return record_dead_encode(&dead, items, out, size, ret_len);
 }

@@ -3,8 +3,8 @@
  * An array in order of arrival with holes, and a hash table from id to index. Questions with
  * filters walk the array: half a million letters are some milliseconds on a thread that has time,
  * and no index by destination, reason, type and time has to be kept right. When more than half are
- * holes the array is packed. Order of arrival is the order of the list; it follows the journal, so
- * that it is the same after a restart, where ids of several workers may be milliseconds apart. */
+ * holes the array is packed. The order follows the journal, so that it is the same after a restart;
+ * lists are ordered by id (ask_letters.c), which differs where several workers made them. */
 #include "ledger/book/letters.h"
 
 #include "base/mem.h"

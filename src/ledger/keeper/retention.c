@@ -208,11 +208,12 @@ static mr_err overflow(struct keeper *keeper, uint32_t destination, uint64_t end
                                .attempts = victims.attempts,
                                .n = victims.n};
     struct record_dead_item items[KEEPER_BATCH];
+    uint8_t bits[10];
+    keeper->options.random(keeper->options.random_ctx, bits, sizeof bits);
+    struct record_letter_id id = record_letter_id_make(mr_wall_ms(wall), bits);
     for (uint32_t i = 0; i < victims.n; i++) {
-        uint8_t bits[10];
-        keeper->options.random(keeper->options.random_ctx, bits, sizeof bits);
-        items[i] = (struct record_dead_item){.pos = victims.positions[i],
-                                             .id = record_letter_id_make(mr_wall_ms(wall), bits)};
+        items[i] = (struct record_dead_item){.pos = victims.positions[i], .id = id};
+        id = record_letter_id_next(&id);
     }
     struct job *job = &keeper->job;
     uint8_t *at;
