@@ -52,7 +52,8 @@ mr_err audit_add(struct control *control, const struct audit_entry *entry);
  *   return audit_change_end(control, &change, err, account, "rule.change", id);
  *
  * Members named "secret", dates and versions are left out, objects are compared member by member,
- * of an address the query is left out. */
+ * of an address the query is left out. Where the documents differ in nothing there is no row: who
+ * changed a value that is never shown gives a note. */
 struct audit_change {
     mr_buf before;
     mr_buf after;

@@ -61,7 +61,7 @@ static mr_err store_new(struct control *control, uint32_t account,
     MR_TRY(err);
     MR_TRY(change_mark(control, MODEL_DESTINATION, number));
     MR_TRY(destination_find(control, account, mr_str_c(id), arena, ret_view, ret_refusal));
-    return destination_tell(control, account, "destination.create", NULL, ret_view);
+    return destination_tell(control, account, "destination.create", NULL, ret_view, false);
 }
 
 static mr_err create_inner(struct control *control, uint32_t account, mr_str body, mr_arena *arena,
@@ -139,7 +139,7 @@ static mr_err check_version(uint32_t if_version, uint32_t version, struct refusa
 
 static mr_err patch_inner(struct control *control, uint32_t account,
                           const struct destination_view *before, mr_str body, mr_arena *arena,
-                          struct refusal *ret_refusal) {
+                          bool *ret_hides_change, struct refusal *ret_refusal) {
     struct destination_draft draft = {0};
     mr_err err = destination_draft_patch(control, before, body, arena, &draft, ret_refusal);
     if (mr_is_ok(err)) {
@@ -148,6 +148,7 @@ static mr_err patch_inner(struct control *control, uint32_t account,
     if (mr_is_ok(err)) {
         err = store_changed(control, before, &draft);
     }
+    *ret_hides_change = draft.hides_change;
     destination_draft_done(&draft);
     return err;
 }
@@ -157,19 +158,21 @@ mr_err destinations_patch(struct control *control, uint32_t account, mr_str id, 
                           enum model_destination_status *ret_before, int64_t *ret_disabled_ms,
                           struct refusal *ret_refusal) {
     struct destination_view before;
+    bool hides_change = false;
     MR_TRY(change_begin(control, ret_refusal));
     mr_err err = destination_find(control, account, id, arena, &before, ret_refusal);
     if (mr_is_ok(err)) {
         err = check_version(if_version, before.version, ret_refusal);
     }
     if (mr_is_ok(err)) {
-        err = patch_inner(control, account, &before, body, arena, ret_refusal);
+        err = patch_inner(control, account, &before, body, arena, &hides_change, ret_refusal);
     }
     if (mr_is_ok(err)) {
         err = destination_find(control, account, id, arena, ret_view, ret_refusal);
     }
     if (mr_is_ok(err)) {
-        err = destination_tell(control, account, "destination.change", &before, ret_view);
+        err = destination_tell(control, account, "destination.change", &before, ret_view,
+                               hides_change);
     }
     err = change_end(control, err, ret_refusal);
     if (mr_is_ok(err) && ret_before != NULL) {
@@ -218,7 +221,7 @@ static mr_err delete_inner(struct control *control, uint32_t account, mr_str id,
     query_i64(&query, mr_wall_ms(os_wall_now()));
     query_i64(&query, view.number);
     MR_TRY(query_run(&query));
-    MR_TRY(destination_tell(control, account, "destination.delete", &view, NULL));
+    MR_TRY(destination_tell(control, account, "destination.delete", &view, NULL, false));
     *ret_number = view.number;
     return change_mark(control, MODEL_DESTINATION, view.number);
 }

@@ -216,7 +216,7 @@ const calls = {
   },
   'POST /v1/portal-links': async () => {
     await server.must('POST', '/v1/portal-links', {});
-    return {action: 'portal-link.create'};
+    return {action: 'portal-link.create', detail: {role: 'developer'}};
   },
   'PATCH /v1/profile': async () => {
     await signedIn();
@@ -429,6 +429,57 @@ test('millrace audit lists, exports and verifies', async () => {
   forged.hash = hashOf(forged);
   assert.match(verify(changed(4, () => JSON.stringify(forged))).stdout,
     /line 5: the row does not follow/);
+});
+
+test('what changes nothing leaves no row; what is never shown leaves one that says so', async () => {
+  const url = `${receiver.url}/still`;
+  const destination = await server.destination(url, {headers: {'x-key': 'first value of it'}});
+  const rule = await server.rule(destination, 'com.example.still');
+  const client = await server.must('POST', '/v1/clients', {name: 'still', locked: null,
+    scopes: {products: ['SuperSIM']}});
+  const user = await server.must('POST', '/v1/users', {email: 'still@example.org', role: 'default'});
+  const {number} = await newest();
+  for (const [target, body] of [
+    [`/v1/destinations/${destination.id}`, {name: destination.name, settings: {url}}],
+    [`/v1/streaming-rules/${rule.id}`, {name: rule.name, status: 'enabled'}],
+    [`/v1/clients/${client.client_id}`, {name: 'still', locked: null}],
+    [`/v1/accounts/${server.account_id}`, {}], [`/v1/users/${user.id}`, {role: 'default'}],
+    [`/v1/destinations/${destination.id}`,
+      {settings: {headers: {'x-key': 'first value of it'}}}]]) {
+    await server.must('PATCH', target, body);
+    assert.equal((await newest()).number, number, `PATCH ${target} left a row`);
+  }
+  await server.must('PATCH', `/v1/destinations/${destination.id}`,
+    {settings: {headers: {'x-key': 'another value of it'}}});
+  const row = await newest();
+  assert.equal(row.action, 'destination.change');
+  assert.deepEqual(JSON.parse(row.detail), {changed: {}, hidden_changed: true});
+});
+
+test('who comes by a link is its user; an unknown e-mail is told by a keyed hash', async () => {
+  const mail = 'link@example.org';
+  const user = await server.must('POST', '/v1/users', {email: mail, role: 'default'});
+  const {invite_url: url} = await server.must('POST', `/v1/users/${user.id}/invite`, {});
+  const link = url.slice(url.lastIndexOf('/') + 1);
+  const json = (body) => ({headers: {'content-type': 'application/json'},
+    body: JSON.stringify(body)});
+  assert.equal((await server.request('POST', `/v1/links/${link}`, json({password}))).status, 200);
+  const joined = (await rows()).findLast(({action}) => action === 'user.join');
+  assert.deepEqual([joined.actor_kind, joined.actor, joined.object, joined.detail],
+    ['user', user.id, user.id, '{"by":"link"}']);
+  const tries = ['my word for the e-mail field', 'My Word for the e-mail field', 'another one'];
+  const objects = [];
+  for (const typed of tries) {
+    const wrong = await new Browser(server).signIn(typed, 'whatever this may be');
+    assert.equal(wrong.status, 401, wrong.text);
+    const row = (await rows()).findLast(({action}) => action === 'session.refused');
+    assert.match(row.object, /^unknown-[0-9a-f]{16}$/);
+    assert.equal(row.actor_kind, 'nobody');
+    objects.push(row.object);
+  }
+  assert.equal(objects[0], objects[1], 'the same but for its letters is the same e-mail');
+  assert.notEqual(objects[0], objects[2]);
+  assert.ok(!JSON.stringify(await rows()).includes('word for the e-mail'));
 });
 
 // ---- refusals ----

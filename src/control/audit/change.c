@@ -193,10 +193,12 @@ mr_err audit_change_end(struct control *control, struct audit_change *change, mr
     if (mr_is_ok(err)) {
         err = read_both(change, &difference);
     }
-    if (mr_is_ok(err)) {
+    bool is_told = change->note != NULL || change->before.len == 0 || change->after.len == 0 ||
+                   difference.text.len > 0 || difference.n_left_out > 0;
+    if (mr_is_ok(err) && is_told) {
         err = write_detail(change, &difference, &detail);
     }
-    if (mr_is_ok(err)) {
+    if (mr_is_ok(err) && is_told) {
         err = audit_add(control, &(struct audit_entry){.account = account,
                                                        .action = action,
                                                        .object = object,

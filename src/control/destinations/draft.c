@@ -113,6 +113,21 @@ static mr_err read_stored(struct control *control, uint32_t number, mr_secret *r
     return mr_is_err(err) ? err : ended;
 }
 
+/* Whether the draft's private form is another than the stored one. */
+static mr_err compare_private(const struct destination_draft *draft, mr_secret stored,
+                              bool *ret_differs) {
+    mr_buf plain;
+    mr_buf_init_private(&plain, DOCUMENT_MAX);
+    bool has = false;
+    mr_err err = settings_write_private(&draft->settings, &plain, &has);
+    if (mr_is_ok(err)) {
+        *ret_differs =
+            has == mr_secret_is_none(stored) || (has && !mr_secret_eq(stored, mr_buf_view(&plain)));
+    }
+    mr_buf_done(&plain);
+    return err;
+}
+
 /* The merged document to a draft. */
 static mr_err parse_changed(struct control *control, const struct destination_view *view,
                             mr_str document, mr_arena *arena, struct destination_draft *draft,
@@ -133,6 +148,9 @@ static mr_err parse_changed(struct control *control, const struct destination_vi
     }
     if (mr_is_ok(err)) {
         err = parse_document(&context, json_root(&tape), view, arena, draft, ret_refusal);
+    }
+    if (mr_is_ok(err)) {
+        err = compare_private(draft, private_form, &draft->hides_change);
     }
     json_tape_done(&tape);
     json_tape_done(&stored);

@@ -24,10 +24,11 @@ mr_err destination_box_make(struct control *control, uint32_t number, const char
 
 /* ---- change.c ---- */
 
-/* A row of the audit log: before NULL for a new one, after NULL for a deleted one. */
+/* A row of the audit log: before NULL for a new one, after NULL for a deleted one. hides_change:
+ * what is never shown was changed, too. */
 mr_err destination_tell(struct control *control, uint32_t account, const char *action,
-                        const struct destination_view *before,
-                        const struct destination_view *after);
+                        const struct destination_view *before, const struct destination_view *after,
+                        bool hides_change);
 
 /* ---- draft.c ---- */
 
@@ -37,6 +38,7 @@ struct destination_draft {
     mr_str description;
     mr_str metadata;
     enum model_destination_status status;
+    bool hides_change; /* of a patch: what is never shown is another than it was */
     /* Holds secrets: destination_draft_done, also after an error. */
     struct model_settings settings;
 };

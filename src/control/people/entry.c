@@ -172,11 +172,19 @@ mr_err entry_judge(const struct entry_view *view, mr_str body, mr_arena *arena,
 
 /* ---- using ---- */
 
+/* Nobody was signed in when the call came: whoever holds a user's link acts as that user. */
 static mr_err audit_use(struct control *control, const struct entry_view *view,
                         const char *action) {
-    return audit_add(control, &(struct audit_entry){.account = view->user.account,
-                                                    .action = action,
-                                                    .object = view->user.id});
+    const struct control_actor caller = control->actor;
+    control->actor.kind = CONTROL_ACTOR_USER;
+    control->actor.account = view->user.account;
+    control->actor.id = view->user.id;
+    mr_err err = audit_add(control, &(struct audit_entry){.account = view->user.account,
+                                                          .action = action,
+                                                          .object = view->user.id,
+                                                          .detail = MR_STR("{\"by\":\"link\"}")});
+    control->actor = caller;
+    return err;
 }
 
 static mr_err set_name(struct control *control, uint32_t user, mr_str name) {

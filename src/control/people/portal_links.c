@@ -101,9 +101,13 @@ static mr_err create_inner(struct control *control, const struct link_maker *mak
                            struct refusal *ret_refusal) {
     MR_TRY(take_user(control, maker->account, ask->role, arena, &made->user, ret_refusal));
     MR_TRY(maker_judge(maker, made->user.role, made->user.products, ret_refusal));
+    char told[64];
+    int n =
+        snprintf(told, sizeof told, "{\"role\":\"%.*s\"}", MR_FMT(auth_role_name(made->user.role)));
     MR_TRY(audit_add(control, &(struct audit_entry){.account = maker->account,
                                                     .action = "portal-link.create",
-                                                    .object = made->user.id}));
+                                                    .object = made->user.id,
+                                                    .detail = mr_str_of(told, (size_t)n)}));
     mr_buf detail;
     mr_buf_init(&detail, RETURN_URL_MAX + 64);
     json_out out;

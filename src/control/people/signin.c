@@ -157,13 +157,32 @@ mr_err signin_begin(struct control *control, mr_str email, mr_str account_id, mr
     return refuse_error(control, err, ret_refusal);
 }
 
-/* Whose attempt it was: of an unknown e-mail the audit log keeps the address alone, because people
- * type passwords into the wrong field. */
-static mr_err audit_wrong(struct control *control, uint32_t user, const char *step) {
+/* Stands for an e-mail that nobody here has, because people type passwords into the wrong field:
+ * "unknown-" and a hash by the store's key, which tells attempts with the same text from others and
+ * cannot be guessed at by who has the log alone. */
+#define UNKNOWN_SIZE 32
+static mr_err format_unknown(struct control *control, mr_str folded,
+                             char out[static UNKNOWN_SIZE]) {
+    const mr_str parts[] = {MR_STR("millrace-unknown-email,"), folded};
+    uint8_t mac[CRYPTO_SHA256_BYTES];
+    char hex[17] = "";
+    MR_TRY(crypto_hmac_sha256(
+        control->hasher, mr_str_of((const char *)control->store_key, sizeof control->store_key),
+        parts, 2, mac));
+    mr_hex_encode(mac, 8, hex);
+    (void)snprintf(out, UNKNOWN_SIZE, "unknown-%s", hex);
+    return MR_OK;
+}
+
+/* Whose attempt it was; user 0: of nobody known, `unknown` stands for the e-mail. */
+static mr_err audit_wrong(struct control *control, uint32_t user, mr_str unknown,
+                          const char *step) {
     char detail[64];
     (void)snprintf(detail, sizeof detail, "{\"step\":\"%s\"}", step);
-    struct audit_entry entry = {
-        .account = control->root_account, .action = "session.refused", .detail = mr_str_c(detail)};
+    struct audit_entry entry = {.account = control->root_account,
+                                .action = "session.refused",
+                                .object = unknown,
+                                .detail = mr_str_c(detail)};
     struct user_view view;
     struct refusal refusal;
     mr_arena arena;
@@ -241,12 +260,17 @@ static mr_err finish_inner(struct control *control, mr_str email,
         MR_TRY(take_user(control, user, candidates->hashes[matched], &generation, &has_factor,
                          &is_right));
     }
-    if (!is_right) {
-        return audit_wrong(control, candidates->n > 0 ? candidates->users[0] : 0, "password");
-    }
     mr_str folded = user_email_fold(arena, email);
     if (mr_str_is_absent(folded)) {
         return MR_ERR(MR_E_NOMEM);
+    }
+    if (!is_right && candidates->n > 0) {
+        return audit_wrong(control, candidates->users[0], MR_STR_NONE, "password");
+    }
+    if (!is_right) {
+        char unknown[UNKNOWN_SIZE];
+        MR_TRY(format_unknown(control, folded, unknown));
+        return audit_wrong(control, 0, mr_str_c(unknown), "password");
     }
     slow_door_opened(control->signin->passwords, folded, caller->address, os_mono_now());
     if (new_hash.len > 0) {
@@ -335,7 +359,7 @@ static mr_err second_inner(struct control *control, mr_str text, mr_str code,
         if (++ticket->tries >= SIGNIN_TICKET_TRIES) {
             ticket->id[0] = '\0';
         }
-        return audit_wrong(control, user, "second_factor");
+        return audit_wrong(control, user, MR_STR_NONE, "second_factor");
     }
     ticket->id[0] = '\0';
     slow_door_opened(control->signin->codes, user_id, caller->address, os_mono_now());
@@ -402,7 +426,7 @@ mr_err signin_again_finish(struct control *control, uint32_t user, mr_str addres
         if (mr_is_ok(err) && is_right) {
             slow_door_opened(control->signin->again, view.id, address, os_mono_now());
         } else if (mr_is_ok(err)) {
-            err = audit_wrong(control, user, "password_again");
+            err = audit_wrong(control, user, MR_STR_NONE, "password_again");
         }
         err = change_end(control, err, ret_refusal);
     }
