@@ -21,6 +21,7 @@
 #include "control/people/users.h"
 #include "control/private.h"
 #include "crypto/master.h"
+#include "os/narrow.h"
 #include "os/clock.h"
 #include "os/files.h"
 
@@ -130,11 +131,31 @@ static mr_err take_lock(struct control *control, struct refusal *ret_refusal) {
     return MR_OK;
 }
 
+/* The whole folder is its owner's alone. SQLite makes a database as wide as the umask lets, and
+ * what lies beside it as wide as that: so the empty file is made before. */
+static mr_err narrow_folder(struct control *control, const char *path, bool must_exist) {
+    const struct os_files *files = system_files();
+    size_t narrowed = 0;
+    os_file file;
+    if (!must_exist) {
+        mr_err err = files->open(files->ctx, path, OS_OPEN_WRITE | OS_OPEN_CREATE, &file);
+        MR_TRY(err);
+        files->close(files->ctx, file);
+    }
+    MR_TRY(os_narrow(control->options.dir, &narrowed));
+    if (narrowed > 0) {
+        mr_info(control->options.log, "data_folder_narrowed",
+                mr_kv_i64("files", (int64_t)narrowed));
+    }
+    return MR_OK;
+}
+
 static mr_err open_database(struct control *control, bool must_exist) {
     char path[CONTROL_PATH_MAX];
     if (!path_of(&control->options, "control.db", path)) {
         return MR_ERR(MR_E_INVALID);
     }
+    MR_TRY(narrow_folder(control, path, must_exist));
     return store_open(&control->store, path, must_exist, control->options.page_count_max,
                       control->options.log);
 }
