@@ -37,11 +37,13 @@ static mr_err list(struct control *control, struct api_call *call) {
                                &call->job.refusal);
 }
 
-const struct api_doc api_doc_ACCOUNTS_LIST = {
-    .summary = "List accounts",
-    .what = "The caller's and all below it; with account_id that one alone. Not in pages.",
-    .status = 200,
-    .answer = &account_list_answer};
+const struct api_doc api_doc_ACCOUNTS_LIST = {.summary = "List accounts",
+                                              .what =
+                                                  "The caller's and all below it; with account_id "
+                                                  "that one alone. Not in pages, as in KORE; there "
+                                                  "are 10,000 at most.",
+                                              .status = 200,
+                                              .answer = &account_list_answer};
 
 void api_accounts_list(struct api_call *call) {
     if (api_query_take(call, NULL)) {

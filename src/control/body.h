@@ -25,8 +25,8 @@ mr_err body_needs(json_value object, const struct body_place *place, const char 
 /* A member that is absent or null leaves *out as it is; *out is the default. */
 mr_err body_u32(json_value object, const struct body_place *place, const char *name, uint32_t min,
                 uint32_t max, uint32_t *out, struct refusal *ret_refusal);
-mr_err body_bool(json_value object, const struct body_place *place, const char *name, bool *out,
-                 struct refusal *ret_refusal);
+mr_err body_bool(json_value object, const struct body_place *place, const char *name,
+                 bool is_nullable, bool *out, struct refusal *ret_refusal);
 /* min to max bytes of UTF-8; control characters only where lines may break (text). */
 mr_err body_text(json_value object, const struct body_place *place, const char *name, size_t min,
                  size_t max, bool is_multiline, mr_arena *arena, mr_str *out,

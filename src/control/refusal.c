@@ -166,14 +166,15 @@ mr_err body_u32(json_value object, const struct body_place *place, const char *n
     return MR_OK;
 }
 
-mr_err body_bool(json_value object, const struct body_place *place, const char *name, bool *out,
-                 struct refusal *ret_refusal) {
+mr_err body_bool(json_value object, const struct body_place *place, const char *name,
+                 bool is_nullable, bool *out, struct refusal *ret_refusal) {
     json_value value = member(object, name);
     if (json_is_absent(value)) {
         return MR_OK;
     }
     if (mr_is_err(json_bool(value, out))) {
-        return refuse(ret_refusal, place->wrong, "%s%s must be true or false.", place->path, name);
+        return refuse(ret_refusal, place->wrong, "%s%s must be true%s.", place->path, name,
+                      is_nullable ? ", false or null" : " or false");
     }
     return MR_OK;
 }

@@ -163,7 +163,7 @@ describe('wrong input', () => {
     ['a long name', {...good, name: 'x'.repeat(256)}, 40400, 'name'],
     ['a name with a line break', {...good, name: 'a\r\nb'}, 40400, 'name'],
     ['a number for a name', {...good, name: 7}, 40400, 'name'],
-    ['text for locked', {...good, locked: 'true'}, 40400, 'locked'],
+    ['text for locked', {...good, locked: 'true'}, 40400, 'locked must be true, false or null'],
     ['text for scopes', {...good, scopes: 'Events'}, 40400, 'scopes'],
     ['Products for products', {...good, scopes: {Products: []}}, 20001, 'scopes.Products'],
     ['lower-case product', {...good, scopes: {products: ['events']}}, 40400, 'unknown product'],

@@ -58,6 +58,7 @@ export const byPeople = new Set(['POST /v1/session', 'POST /v1/session/second-fa
   'POST /v1/profile/recovery-codes', 'POST /v1/accounts/{id}/transfer-ownership',
   'POST /v1/links/{token}', 'POST /links/{token}']);
 
+
 const object = (members) => ({$schema: 'http://json-schema.org/draft-07/schema#', type: 'object',
   properties: Object.fromEntries(members.map((name) => [name, {type: 'integer'}]))});
 

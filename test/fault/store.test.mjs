@@ -4,6 +4,8 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import {after, test} from 'node:test';
+import {execFileSync} from 'node:child_process';
+import {writeFileSync} from 'node:fs';
 import {DatabaseSync} from 'node:sqlite';
 import {Receiver, Server, certificates, event, folder, millrace, remove, until} from '../e2e/harness.mjs';
 import {byPeople, change, changes, changingRoutes, database, difference, dump, elsewhere, password,
@@ -12,6 +14,8 @@ import {byPeople, change, changes, changingRoutes, database, difference, dump, e
 import {Browser} from '../e2e/people.mjs';
 import {Disk} from './disk.mjs';
 
+const oneTime = (seed) => execFileSync('oathtool', ['--totp', '-b', seed], {encoding: 'utf8'}).trim();
+const tried = new Set(); // routes of people, under a fault
 const open = [];
 after(async () => {
   for (const end of open.reverse()) {
@@ -32,6 +36,9 @@ async function scene() {
     remove(home);
   });
   server.init();
+  writeFileSync(path.join(home, 'password'), `${password}\n`, {mode: 0o600});
+  assert.equal(millrace(['users', 'set-password', '--data', server.data, '--email',
+    'owner@example.com', '--password-file', path.join(home, 'password')]).status, 0);
   await server.serve();
   return {disk, receiver, server, ids: await prepare(server, receiver.url)};
 }
@@ -70,6 +77,8 @@ async function refusesAll(world) {
   await server.signIn();
   await delivers(world);
   await refusesPeople(world);
+  await refusesFactors(world);
+  assert.deepEqual([...byPeople].filter((route) => !tried.has(route)), []);
   assert.deepEqual(difference(before, dump(server)), {});
 }
 
@@ -87,6 +96,7 @@ async function refusesPeople({server, ids, browser, link}) {
     ['DELETE /v1/session', '/v1/session'],
     ['POST /v1/links/{token}', `/v1/links/${link}`, {password}],
     ['POST /links/{token}', `/links/${link}`, new URLSearchParams({password}).toString()]]) {
+    tried.add(route);
     const answer = await browser.call(route.split(' ')[0], target, body, typeof body === 'string'
       ? {'content-type': 'application/x-www-form-urlencoded'} : {});
     assert.equal(answer.status, 503, `${route}: ${answer.text}`);
@@ -95,6 +105,64 @@ async function refusesPeople({server, ids, browser, link}) {
     assert.deepEqual(difference(before, dump(server)), {}, route);
   }
   assert.equal((await browser.call('GET', '/v1/session')).status, 200, 'still signed in');
+}
+
+// What needs a second factor, a ticket or the Owner: {name, browser, target, body} each.
+async function factors({server, ids}) {
+  const joined = async (email) => {
+    const user = await server.must('POST', '/v1/users', {email, role: 'default'});
+    const link = user.invite_url.split('/').at(-1);
+    const answer = await server.request('POST', `/v1/links/${link}`, {
+      headers: {'content-type': 'application/json'}, body: JSON.stringify({password})});
+    assert.equal(answer.status, 200, answer.text);
+    return Browser.open(server, email, password);
+  };
+  const begin = async (email) => {
+    const browser = await joined(email);
+    const {status, body, text} = await browser.call('POST', '/v1/profile/totp', {password});
+    assert.equal(status, 200, text);
+    return {browser, seed: body.secret};
+  };
+  const enabled = async (email) => {
+    const {browser, seed} = await begin(email);
+    const {status, body, text} = await browser.call('POST', '/v1/profile/totp/confirm',
+      {code: oneTime(seed)});
+    assert.equal(status, 200, text);
+    return {browser, code: body.recovery_codes[0]};
+  };
+  const begun = await begin('begins@example.org');
+  const sure = await enabled('sure@example.org');
+  const again = await enabled('again@example.org');
+  const entering = new Browser(server);
+  const {body: {ticket}} = await entering.signIn('sure@example.org', password);
+  assert.ok(ticket);
+  const owner = await Browser.open(server, 'owner@example.com', password);
+  return () => [
+    ['POST /v1/session/second-factor', entering, {ticket, code: sure.code}],
+    ['POST /v1/profile/totp/confirm', begun.browser, {code: oneTime(begun.seed)}],
+    ['POST /v1/profile/recovery-codes', again.browser, {password}],
+    ['POST /v1/profile/totp/remove', again.browser, {password}],
+    ['POST /v1/accounts/{id}/transfer-ownership', owner, {user_id: ids.user.id},
+      `/v1/accounts/${server.account_id}/transfer-ownership`]];
+}
+
+async function refusesFactors({server, factor}) {
+  const before = dump(server);
+  for (const [route, browser, body, target = route.split(' ')[1]] of factor()) {
+    tried.add(route);
+    const answer = await browser.call('POST', target, body);
+    assert.equal(answer.status, 503, `${route}: ${answer.text}`);
+    assert.ok(Number(answer.headers['retry-after']) >= 1, route);
+    assert.equal(answer.headers['set-cookie'], undefined, route);
+    assert.deepEqual(difference(before, dump(server)), {}, route);
+  }
+}
+
+async function takesFactors({factor}) {
+  for (const [route, browser, body, target = route.split(' ')[1]] of factor()) {
+    const answer = await browser.call('POST', target, body);
+    assert.ok(answer.status < 300, `${route}: ${answer.status} ${answer.text}`);
+  }
 }
 
 // When the cause is gone: the same calls, under the keys that were refused.
@@ -106,6 +174,7 @@ async function takesAll(world) {
   }
   await delivers(world);
   assert.equal((await world.browser.call('PATCH', '/v1/profile', {name: 'another'})).status, 200);
+  await takesFactors(world);
   const joined = await world.browser.call('POST', `/v1/links/${world.link}`, {password});
   assert.equal(joined.status, 200, joined.text);
   assert.equal((await server.stop()).code, 0);
@@ -122,6 +191,7 @@ async function pending(world) {
   ids.session = (await world.browser.call('GET', '/v1/session')).body.id;
   const waiting = await server.must('POST', '/v1/users', {email: 'waits@example.org', role: 'default'});
   world.link = waiting.invite_url.split('/').at(-1);
+  world.factor = await factors(world);
 }
 
 test('another process holds the write lock', async () => {

@@ -144,7 +144,8 @@ static mr_err check_value(json_value object, const struct shape *shape,
         return body_u32(object, place, member->name, member->min, member->max, &number,
                         ret_refusal);
     case SHAPE_BOOL:
-        return body_bool(object, place, member->name, &truth, ret_refusal);
+        return body_bool(object, place, member->name, (member->flags & SHAPE_NULLABLE) != 0, &truth,
+                         ret_refusal);
     case SHAPE_ENUM:
         return body_enum(object, place, member->name, member->names, member->n_names, &number,
                          ret_refusal);
