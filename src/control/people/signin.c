@@ -68,6 +68,7 @@ struct signin {
     struct slow_door *again;     /* by user */
     size_t next;                 /* ticket to be taken */
     struct ticket tickets[TICKETS];
+    struct ticket *used; /* in the open change: gone once that is stored */
 };
 
 void signin_free(struct signin *signin) {
@@ -361,9 +362,20 @@ static mr_err second_inner(struct control *control, mr_str text, mr_str code,
         }
         return audit_wrong(control, user, MR_STR_NONE, "second_factor");
     }
-    ticket->id[0] = '\0';
+    control->signin->used = ticket;
     slow_door_opened(control->signin->codes, user_id, caller->address, os_mono_now());
     return open_session(control, user, caller, outcome);
+}
+
+void signin_settle(struct control *control, bool is_stored) {
+    struct signin *signin = control->signin;
+    if (signin == NULL || signin->used == NULL) {
+        return;
+    }
+    if (is_stored) {
+        signin->used->id[0] = '\0';
+    }
+    signin->used = NULL;
 }
 
 mr_err signin_second(struct control *control, mr_str ticket, mr_str code,

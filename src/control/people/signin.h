@@ -56,10 +56,14 @@ mr_err signin_finish(struct control *control, mr_str email,
                      const struct signin_candidates *candidates, int matched, mr_str new_hash,
                      const struct signin_caller *caller, struct signin_outcome *ret_outcome,
                      struct refusal *ret_refusal);
-/* A ticket is good for one session. 429 as above. */
+/* A ticket is good for one session: it ends when that is stored, so that a store that fails costs
+ * nobody the way back to the password. 429 as above. */
 mr_err signin_second(struct control *control, mr_str ticket, mr_str code,
                      const struct signin_caller *caller, struct signin_outcome *ret_outcome,
                      struct refusal *ret_refusal);
+
+/* The change in which a ticket was used was stored, or rolled back (change_end). */
+void signin_settle(struct control *control, bool is_stored);
 
 /* A signed-in user shows the password once more, before what must not be done by whoever found an
  * open session: begin gives its hash (429 as above), finish tells whether it was right. */
