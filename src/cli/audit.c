@@ -176,7 +176,8 @@ struct verify {
     uint64_t line;
     uint64_t rows, gaps, found;
     int64_t first, last;
-    char hash[AUDIT_HASH_HEX + 1]; /* of the last row */
+    char hash[AUDIT_HASH_HEX + 1];   /* of the last row */
+    char behind[AUDIT_HASH_HEX + 1]; /* of the row before the first one */
 };
 
 static void found(struct verify *verify, const char *what) {
@@ -235,7 +236,10 @@ static void judge(struct verify *verify, json_value root, mr_arena *arena) {
         found(verify, "the row does not follow from the one before it");
     }
     verify->gaps += verify->rows == 0 ? row.number != 1 : row.number != verify->last + 1;
-    verify->first = verify->rows == 0 ? row.number : verify->first;
+    if (verify->rows == 0) {
+        verify->first = row.number;
+        memcpy(verify->behind, previous, sizeof previous);
+    }
     verify->last = row.number;
     memcpy(verify->hash, told, sizeof told);
     verify->rows++;
@@ -292,6 +296,9 @@ static int verify_file(int argc, char **argv) {
         printf("rows %lld to %lld, %llu of them, %llu gaps; head %lld %s\n",
                (long long)verify.first, (long long)verify.last, (unsigned long long)verify.rows,
                (unsigned long long)verify.gaps, (long long)verify.last, verify.hash);
+        if (verify.first > 1) {
+            printf("begins behind row %lld %s\n", (long long)verify.first - 1, verify.behind);
+        }
     }
     printf("%s\n", verify.found == 0 ? "sound" : "not sound");
     return verify.found == 0 ? CLI_OK : CLI_NO;

@@ -44,6 +44,7 @@ struct control_options {
         account_events_per_second; /* default of accounts without a limit of their own; 0: none */
     int64_t session_idle_ms;       /* a session ends when not used for so long; 0: 12 hours */
     int64_t session_max_days;      /* and so long after sign-in; 0: 30 */
+    int64_t audit_retention_ms;    /* rows of the audit log stay so long; 0: for ever */
     /* Tells the sender of mail that one was queued: called on the control thread, also where the
      * transaction is rolled back after it. NULL: no SMTP server is configured. */
     void (*mail_wanted)(void *ctx);

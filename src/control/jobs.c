@@ -261,8 +261,9 @@ static mr_mono handle(struct control *control, struct mail *list, mr_mono now) {
     bool is_ending = atomic_load_explicit(&control->is_stopping, memory_order_acquire);
     mailbox_run(list);
     publish(control, now);
+    mr_mono trim_at = is_ending ? MR_MONO_NEVER : audit_retention_step(control, now);
     mr_mono next = audit_journal_step(control, now, is_ending);
-    return mr_mono_min(next, control->retry_at);
+    return mr_mono_min(mr_mono_min(next, trim_at), control->retry_at);
 }
 
 mr_mono control_step(struct control *control, mr_mono now) {
@@ -281,7 +282,7 @@ static bool is_at_end(const struct control *control) {
 
 static void thread_main(void *arg) {
     struct control *control = arg;
-    mr_mono deadline = audit_journal_step(control, os_mono_now(), false);
+    mr_mono deadline = handle(control, NULL, os_mono_now());
     while (!is_at_end(control)) {
         struct mail *list = mailbox_wait(&control->mailbox, deadline);
         deadline = handle(control, list, os_mono_now());

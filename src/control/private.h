@@ -40,6 +40,7 @@ struct audit_tail {
     mr_mono next_at;               /* not before */
     bool is_posted;
     bool is_given_up; /* the journal takes nothing more */
+    mr_mono trim_at;  /* audit/retention.c: not before */
     struct journal_unit unit;
     struct journal_slot slot;
     uint8_t body[RECORD_AUDIT_BYTES];
@@ -138,6 +139,11 @@ static inline void audit_rolled_back(struct control *control) {
 /* Hands the newest head to the journal where it is time. Returns when to ask again at the latest.
  */
 mr_mono audit_journal_step(struct control *control, mr_mono now, bool is_ending);
+/* Removes rows past their retention where it is time. Returns when to ask again. */
+mr_mono audit_retention_step(struct control *control, mr_mono now);
+/* A pass of it: rows from the beginning on that were added before that time, but not the newest
+ * nor one that the journal is still to name. *ret_more: another pass may find more. */
+mr_err audit_trim(struct control *control, int64_t before_ms, bool *ret_more);
 /* Something is on its way, or should go yet. */
 bool audit_journal_is_busy(const struct control *control);
 

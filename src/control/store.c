@@ -179,8 +179,18 @@ static const char schema_4[] =
     " external_id TEXT PRIMARY KEY, account INTEGER NOT NULL REFERENCES accounts(number)"
     ") STRICT, WITHOUT ROWID;";
 
+/* Format 5: the audit log may lose rows at its beginning, up to a base that it goes on from. */
+static const char schema_5[] =
+    "CREATE TABLE audit_base("
+    " only INTEGER PRIMARY KEY CHECK(only = 1), number INTEGER NOT NULL, hash BLOB NOT NULL"
+    ") STRICT;"
+    "DROP TRIGGER audit_rows_stay;"
+    "CREATE TRIGGER audit_rows_stay BEFORE DELETE ON audit"
+    " WHEN OLD.number > coalesce((SELECT number FROM audit_base), 0) BEGIN"
+    " SELECT RAISE(ABORT, 'the audit log is only added to'); END;";
+
 /* steps[n] leads from format n to n + 1. */
-static const char *const steps[STORE_FORMAT] = {schema_1, schema_2, schema_3, schema_4};
+static const char *const steps[STORE_FORMAT] = {schema_1, schema_2, schema_3, schema_4, schema_5};
 
 static mr_err map_error(int rc) {
     switch (rc & 0xff) {

@@ -11,7 +11,7 @@
 #include <sqlite3.h>
 
 #define STORE_STATEMENTS_MAX 384
-#define STORE_FORMAT         4 /* user_version of the database: the number of steps in store.c */
+#define STORE_FORMAT         5 /* user_version of the database: the number of steps in store.c */
 
 struct store_statement {
     const char *sql; /* the literal's address is its name */

@@ -34,6 +34,7 @@ enum config_kind {
     X(session_idle_minutes, NUMBER, "720", 1, 43200,                                               \
       "A user's session ends when it was not used for so long")                                    \
     X(session_max_days, NUMBER, "30", 1, 365, "And so long after signing in, used or not")         \
+    X(audit_retention_days, NUMBER, "0", 0, 36500, "How long rows of the audit log stay; 0: ever") \
     X(debug_core, BOOL, "false", 0, 0, "Allow core dumps and debuggers (they show secrets)")       \
     X(master_key_file, TEXT, "", 0, 0,                                                             \
       "Master key; default: the credentials directory, else DIR.key beside the data folder")       \

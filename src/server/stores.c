@@ -100,6 +100,7 @@ static int open_control(struct program *program) {
         .account_events_per_second = (uint32_t)config->account_events_per_second,
         .session_idle_ms = (int64_t)config->session_idle_minutes * 60000,
         .session_max_days = (int64_t)config->session_max_days,
+        .audit_retention_ms = (int64_t)config->audit_retention_days * 86400000,
         .mail_wanted = program->mailer != NULL ? mailer_wanted : NULL,
         .mail_ctx = program->mailer,
         .setup_file = program->setup_file,

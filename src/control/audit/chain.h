@@ -27,4 +27,10 @@ struct audit_row {
 mr_err audit_chain(struct crypto_hasher *hasher, const struct audit_row *row,
                    uint8_t hash[static CRYPTO_SHA256_BYTES]);
 
+/* The row that tells that others left at the beginning, and its whole detail: the number and hash
+ * of the last of them (retention.c). */
+#define AUDIT_TRIM_ACTION "audit.trim"
+#define AUDIT_TRIM_SIZE   160
+size_t audit_trim_detail(const struct record_audit *base, char out[static AUDIT_TRIM_SIZE]);
+
 #endif

@@ -3,7 +3,7 @@
  * A row is compared with what its own hash says, computed over the hash stored in the row before:
  * so one changed row is one finding, not one for each row behind it. Numbers must go up by one.
  * What this cannot see, a tail that was cut off or made anew with right hashes, the heads in the
- * journal show: each of them must be a row of the log. */
+ * journal show: each of them must be a row of the log, or have left it by retention.c. */
 #include "control/audit/check.h"
 
 #include "base/mem.h"
@@ -24,8 +24,9 @@ struct audit_check {
     sqlite3 *db;
     sqlite3_stmt *find; /* NULL: the log has no chain */
     struct crypto_hasher *hasher;
-    struct lost missing; /* the highest number of which no row is there */
-    struct lost other;   /* the lowest number of which the row has another hash */
+    struct record_audit base; /* the last row that retention removed; number 0: none */
+    struct lost missing;      /* the highest number of which no row is there */
+    struct lost other;        /* the lowest number of which the row has another hash */
 };
 
 static bool has_chain(sqlite3 *db) {
@@ -36,6 +37,19 @@ static bool has_chain(sqlite3 *db) {
         sqlite3_step(stmt) == SQLITE_ROW;
     sqlite3_finalize(stmt);
     return has;
+}
+
+/* Formats before 5 have no such table: nothing was removed. */
+static void read_base(struct audit_check *check) {
+    sqlite3_stmt *stmt = NULL;
+    if (sqlite3_prepare_v2(check->db, "SELECT number, hash FROM audit_base", -1, &stmt, NULL) ==
+            SQLITE_OK &&
+        sqlite3_step(stmt) == SQLITE_ROW &&
+        sqlite3_column_bytes(stmt, 1) == sizeof check->base.hash) {
+        check->base.number = (uint64_t)sqlite3_column_int64(stmt, 0);
+        memcpy(check->base.hash, sqlite3_column_blob(stmt, 1), sizeof check->base.hash);
+    }
+    sqlite3_finalize(stmt);
 }
 
 mr_err audit_check_open(const char *path, struct audit_check **ret_check) {
@@ -57,6 +71,7 @@ mr_err audit_check_open(const char *path, struct audit_check **ret_check) {
         audit_check_close(check);
         return err;
     }
+    read_base(check);
     *ret_check = check;
     return MR_OK;
 }
@@ -121,16 +136,45 @@ static mr_err judge_row(struct audit_check *check, sqlite3_stmt *stmt, int64_t e
     return MR_OK;
 }
 
+/* The newest row that tells of a removal must name the base: what else was cut off at the beginning
+ * was cut off by somebody. */
+static void judge_base(struct audit_check *check, void (*on_finding)(void *ctx, const char *what),
+                       void *ctx) {
+    static const char newest[] = "SELECT detail FROM audit WHERE action = '" AUDIT_TRIM_ACTION
+                                 "' AND actor_kind = 'system' ORDER BY number DESC LIMIT 1";
+    char expected[AUDIT_TRIM_SIZE] = "";
+    char text[TEXT_SIZE];
+    sqlite3_stmt *stmt = NULL;
+    if (check->base.number > 0) {
+        (void)audit_trim_detail(&check->base, expected);
+    }
+    mr_str told = MR_STR("");
+    if (sqlite3_prepare_v2(check->db, newest, -1, &stmt, NULL) == SQLITE_OK &&
+        sqlite3_step(stmt) == SQLITE_ROW) {
+        told = text_of(stmt, 0);
+    }
+    if (!mr_str_eq(told, mr_str_c(expected))) {
+        (void)snprintf(text, sizeof text,
+                       "the audit log begins behind row %llu, which is not what its last %s row "
+                       "tells: rows were cut off at its beginning",
+                       (unsigned long long)check->base.number, AUDIT_TRIM_ACTION);
+        on_finding(ctx, text);
+    }
+    sqlite3_finalize(stmt);
+}
+
 mr_err audit_check_chain(struct audit_check *check, void (*on_finding)(void *ctx, const char *what),
                          void *ctx, uint64_t *ret_rows) {
-    uint8_t hash[CRYPTO_SHA256_BYTES] = {0};
+    uint8_t hash[CRYPTO_SHA256_BYTES];
     char text[TEXT_SIZE];
-    int64_t expected = 1;
+    int64_t expected = (int64_t)check->base.number + 1;
+    memcpy(hash, check->base.hash, sizeof hash);
     sqlite3_stmt *stmt = NULL;
     *ret_rows = 0;
     if (check->find == NULL) {
         return MR_OK;
     }
+    judge_base(check, on_finding, ctx);
     int rc = sqlite3_prepare_v2(
         check->db,
         "SELECT number, at_ms, account, actor_kind, actor, action, object, detail, address,"
@@ -161,6 +205,13 @@ enum head_verdict { HEAD_THERE = 0, HEAD_MISSING, HEAD_OTHER };
 static enum head_verdict look_up(struct audit_check *check, const struct record_audit *head) {
     if (check->find == NULL) {
         return HEAD_MISSING;
+    }
+    if (head->number < check->base.number) {
+        return HEAD_THERE; /* it left; what came after it vouches for the base */
+    }
+    if (head->number == check->base.number) {
+        return memcmp(head->hash, check->base.hash, sizeof head->hash) == 0 ? HEAD_THERE
+                                                                            : HEAD_OTHER;
     }
     enum head_verdict verdict = HEAD_MISSING;
     (void)sqlite3_bind_int64(check->find, 1, (int64_t)head->number);

@@ -172,7 +172,8 @@ static mr_err export_inner(struct control *control, uint32_t account, uint64_t a
                            bool *ret_more) {
     struct query query = query_begin(
         &control->store,
-        "SELECT " COLUMNS ", p.hash FROM audit a LEFT JOIN accounts c ON c.number = a.account"
+        "SELECT " COLUMNS ", coalesce(p.hash, (SELECT b.hash FROM audit_base b"
+        " WHERE b.number = a.number - 1)) FROM audit a LEFT JOIN accounts c ON c.number = a.account"
         " LEFT JOIN audit p ON p.number = a.number - 1"
         " WHERE a.number > ?1 AND (?2 = 0 OR a.account = ?2) ORDER BY a.number LIMIT ?3");
     query_i64(&query, (int64_t)after);

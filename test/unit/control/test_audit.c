@@ -65,6 +65,99 @@ static void rows_are_chained_over_rollbacks_and_restarts(void **state) {
     assert_int_equal(last.number, before + 4);
 }
 
+static void sql(const struct fixture *f, const char *text) {
+    char path[256];
+    sqlite3 *db = NULL;
+    (void)snprintf(path, sizeof path, "%s/control.db", f->dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static size_t findings(const struct fixture *f) {
+    struct audit_check *check = open_check(f);
+    uint64_t rows = 0;
+    size_t found = 0;
+    assert_ok(audit_check_chain(check, on_finding, &found, &rows));
+    audit_check_close(check);
+    return found;
+}
+
+/* Rows leave at the beginning; the chain goes on from the base, also over a restart and a second
+ * removal. The export tells the base as the first row's previous hash. */
+static void rows_past_their_retention_leave_a_chain_that_verifies(void **state) {
+    struct fixture *f = *state;
+    bool has_more;
+    uint64_t before = sound_rows(f);
+    assert_ok(audit_trim(f->control, 1, &has_more)); /* none is so old */
+    assert_int_equal(sound_rows(f), before);
+    assert_ok(add(f, "test.one", false));
+    struct record_audit middle;
+    assert_ok(audit_last(f->control, &middle));
+    assert_ok(audit_trim(f->control, INT64_MAX, &has_more));
+    assert_false(has_more);
+    assert_int_equal(sound_rows(f), 2); /* the newest stays, and the row that tells of it */
+    fixture_reopen(f);
+    assert_ok(add(f, "test.two", false));
+    assert_ok(audit_trim(f->control, INT64_MAX, &has_more));
+    assert_int_equal(sound_rows(f), 2);
+    mr_buf out;
+    uint64_t last;
+    bool more;
+    mr_buf_init(&out, 1 << 20);
+    assert_ok(audit_export(f->control, 0, 0, 100, SIZE_MAX, &out, &last, &more, &f->refusal));
+    struct audit_check *check = open_check(f);
+    size_t found = 0;
+    audit_check_head(check, 8, &middle); /* that the journal names it is no finding */
+    audit_check_heads(check, on_finding, &found);
+    assert_int_equal(found, 0);
+    audit_check_close(check);
+    assert_null(strstr(out.ptr, "\"previous_hash\":\"00000000"));
+    mr_buf_done(&out);
+}
+
+/* The thread removes at its first step, then once a day; without a setting it never does. */
+static void the_thread_removes_once_a_day_where_it_is_told_to(void **state) {
+    struct fixture *f = *state;
+    uint64_t before = sound_rows(f);
+    (void)control_step(f->control, (mr_mono){MR_NS_PER_S});
+    assert_int_equal(sound_rows(f), before);
+    control_close(f->control);
+    f->control = NULL;
+    f->options.audit_retention_ms = 1; /* opening takes longer */
+    fixture_reopen(f);
+    mr_mono next = control_step(f->control, (mr_mono){MR_NS_PER_S});
+    assert_int_equal(next.ns, MR_NS_PER_S + INT64_C(86400) * MR_NS_PER_S);
+    assert_int_equal(sound_rows(f), 2);
+    assert_ok(add(f, "test.one", false));
+    (void)control_step(f->control, (mr_mono){2 * MR_NS_PER_S});
+    assert_int_equal(sound_rows(f), 3);
+    (void)control_step(f->control, next);
+    assert_int_equal(sound_rows(f), 2);
+}
+
+/* What leaves by another hand than the program's is found. */
+static void rows_that_somebody_cut_off_at_the_beginning_are_found(void **state) {
+    struct fixture *f = *state;
+    bool has_more;
+    for (int i = 0; i < 5; i++) {
+        assert_ok(add(f, "test.row", false));
+    }
+    assert_ok(audit_trim(f->control, INT64_MAX, &has_more));
+    assert_ok(add(f, "test.last", false));
+    assert_int_equal(findings(f), 0);
+    control_close(f->control);
+    f->control = NULL;
+    /* With the base moved on, as one who knows the form would do it. */
+    sql(f, "UPDATE audit_base SET number = (SELECT min(number) FROM audit),"
+           " hash = (SELECT hash FROM audit ORDER BY number LIMIT 1);"
+           "DELETE FROM audit WHERE number <= (SELECT number FROM audit_base);");
+    assert_int_equal(findings(f), 1);
+    sql(f, "DELETE FROM audit_base");
+    assert_true(findings(f) >= 2);
+    fixture_reopen(f);
+}
+
 static void a_commit_that_fails_leaves_the_chain_whole(void **state) {
     struct fixture *f = *state;
     uint64_t before = sound_rows(f);
@@ -143,7 +236,15 @@ static void a_change_is_told_by_its_members(void **state) {
     assert_told(f, "{\"url\":\"https://a/?k=1\"}", "{\"url\":\"https://a/b\"}",
                 "{\"changed\":{\"url\":{\"from\":\"https://a/?\xe2\x80\xa6\",\"to\":\"https://a/"
                 "b\"}}}");
-    assert_told(f, "{\"a\":1}", "{\"a\":1}", "{\"changed\":{}}");
+    struct record_audit before;
+    struct record_audit after;
+    assert_ok(audit_last(f->control, &before));
+    /* What changes nothing leaves no row: the newest is the one of before. */
+    assert_told(f, "{\"a\":1,\"version\":1}", "{\"a\":1,\"version\":2}",
+                "{\"changed\":{\"url\":{\"from\":\"https://a/?\xe2\x80\xa6\",\"to\":\"https://a/"
+                "b\"}}}");
+    assert_ok(audit_last(f->control, &after));
+    assert_int_equal(after.number, before.number);
 }
 
 /* ---- the head ---- */
@@ -297,6 +398,9 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(rows_are_chained_over_rollbacks_and_restarts),
+        TEST(rows_past_their_retention_leave_a_chain_that_verifies),
+        TEST(the_thread_removes_once_a_day_where_it_is_told_to),
+        TEST(rows_that_somebody_cut_off_at_the_beginning_are_found),
         TEST(a_commit_that_fails_leaves_the_chain_whole),
         TEST(a_detail_has_its_bound),
         TEST(a_change_is_told_by_its_members),

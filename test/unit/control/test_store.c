@@ -2,6 +2,8 @@
  * clear. */
 #include "support_control.h"
 
+#include "control/private.h"
+
 #include "control/accounts.h"
 #include "control/clients.h"
 #include "control/destinations.h"
@@ -144,7 +146,7 @@ static void a_newer_format_is_refused(void **state) {
 static void make_format_1(struct fixture *f) {
     control_close(f->control);
     f->control = NULL;
-    exec(f, "DROP TABLE external_ids;"
+    exec(f, "DROP TABLE external_ids; DROP TABLE audit_base;"
             " DROP TABLE account_platforms; DROP TABLE recovery_codes; DROP TABLE sessions;"
             " DROP TABLE links; DROP TABLE mails; DROP TABLE audit;"
             " DROP INDEX accounts_of_parent; DROP INDEX clients_of_account;"
@@ -198,6 +200,30 @@ static void an_older_format_is_brought_up_to_date(void **state) {
     assert_ok(rules_patch(f.control, f.account, id, MR_STR("{\"filter\":{\"cesql\":\"true\"}}"), 0,
                           &f.arena, &view, &f.refusal));
     assert_text(view.filter_json, "{\"cesql\":\"true\"}");
+    fixture_done(&f);
+}
+
+/* A folder of format 4: the audit log stays, and still loses no row by another's hand. */
+static void an_audit_log_of_format_4_is_kept(void **state) {
+    (void)state;
+    struct fixture f;
+    bool has_more;
+    fixture_open(&f);
+    int64_t rows = count_of(&f, "SELECT count(*) FROM audit");
+    assert_true(rows >= 3);
+    control_close(f.control);
+    f.control = NULL;
+    exec(&f, "DROP TRIGGER audit_rows_stay; DROP TABLE audit_base;"
+             " CREATE TRIGGER audit_rows_stay BEFORE DELETE ON audit BEGIN"
+             " SELECT RAISE(ABORT, 'the audit log is only added to'); END;"
+             " PRAGMA user_version=4;");
+    fixture_reopen(&f);
+    assert_int_equal(count_of(&f, "PRAGMA user_version"), STORE_FORMAT);
+    assert_int_equal(count_of(&f, "SELECT count(*) FROM audit"), rows);
+    assert_int_equal(count_of(&f, "SELECT count(*) FROM audit_base"), 0);
+    assert_ok(audit_trim(f.control, INT64_MAX, &has_more));
+    assert_int_equal(count_of(&f, "SELECT count(*) FROM audit"), 2);
+    assert_int_equal(count_of(&f, "SELECT number FROM audit_base"), rows - 1);
     fixture_done(&f);
 }
 
@@ -554,6 +580,7 @@ int main(void) {
         cmocka_unit_test(an_older_format_is_brought_up_to_date),
         cmocka_unit_test(a_newer_format_is_refused),
         cmocka_unit_test(an_older_folder_is_upgraded_and_keeps_what_it_has),
+        cmocka_unit_test(an_audit_log_of_format_4_is_kept),
         cmocka_unit_test(an_upgrade_that_fails_leaves_the_folder_as_it_was),
         cmocka_unit_test(a_cut_off_init_is_completed_by_the_next),
         cmocka_unit_test(a_full_disk_refuses_and_leaves_nothing_half_done),
