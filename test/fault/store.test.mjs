@@ -67,6 +67,8 @@ async function refusesAll(world) {
     assert.equal(answer.status, 503, `${route}: ${answer.text}`);
     assert.ok(answer.body.code % 1000 === 503, `${route}: ${answer.text}`);
     assert.ok(Number(answer.headers['retry-after']) >= 1, route);
+    assert.doesNotMatch(answer.text, /sqlite|select |insert |\.c:\d|control\.db|errno/i, route);
+    assert.ok(!answer.text.includes(server.data), route);
     assert.deepEqual(difference(before, dump(server)), {}, route);
   }
   for (const target of ['/v1/destinations', '/v1/streaming-rules', '/v1/secrets', '/v1/schemas',
