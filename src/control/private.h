@@ -15,7 +15,7 @@
 #include "ledger/record.h"
 #include "os/thread.h"
 
-#define CONTROL_PATH_MAX  4096
+#define CONTROL_PATH_MAX  CONTROL_PATH_SIZE
 #define CONTROL_KEY_BYTES 16
 
 /* What the transaction in progress has changed, and what was committed since the last snapshot. */
@@ -147,6 +147,9 @@ mr_err control_seal(struct control *control, const char *table, mr_str row, cons
 /* Logs a box that does not open. */
 mr_err control_unseal(struct control *control, const char *table, mr_str row, const char *column,
                       mr_str box, mr_secret *ret_value);
+
+/* The value of a sealed row of the table meta, with the sealer as it is. MR_E_NOT_FOUND. */
+mr_err meta_get_sealed(struct control *control, const char *key, mr_secret *ret_value);
 
 /* ---- rows as objects of the snapshot: destinations/object.c, rules.c, access/rows.c, people/ ----
  */
