@@ -79,8 +79,8 @@ mr_err clients_patch(struct control *control, uint32_t account, const struct aut
                      mr_str client_id, mr_str body, uint32_t if_version, mr_arena *arena,
                      struct client_view *ret_view, struct refusal *ret_refusal);
 /* Ends issued tokens at once. */
-mr_err clients_delete(struct control *control, uint32_t account, mr_str client_id,
-                      uint32_t if_version, struct refusal *ret_refusal);
+mr_err clients_delete(struct control *control, uint32_t account, const struct auth_scopes *held,
+                      mr_str client_id, uint32_t if_version, struct refusal *ret_refusal);
 /* A new secret, as from clients_create; the old one is wrong at once. The caller must hold what the
  * client may do, since it gets the client's credentials. Issued tokens stay, unless body says
  * {"revoke_tokens":true}. */
@@ -89,9 +89,9 @@ mr_err clients_rotate_secret(struct control *control, uint32_t account,
                              mr_arena *arena, struct client_view *ret_view, mr_str *ret_secret,
                              struct refusal *ret_refusal);
 /* Ends all issued tokens at once. */
-mr_err clients_revoke_tokens(struct control *control, uint32_t account, mr_str client_id,
-                             mr_arena *arena, struct client_view *ret_view,
-                             struct refusal *ret_refusal);
+mr_err clients_revoke_tokens(struct control *control, uint32_t account,
+                             const struct auth_scopes *held, mr_str client_id, mr_arena *arena,
+                             struct client_view *ret_view, struct refusal *ret_refusal);
 
 /* {"client":{"client_id","account_id","name","client_owner","client_type","locked","date_created",
  * "enabled","token_expiry","scopes"}}; the date as in KORE's document: an HTTP date. */
