@@ -115,7 +115,7 @@ struct client_token {
 /* Credentials to a token. Wrong ones, unknown and disabled clients: 401 (code 20401, message as
  * KORE has it), in equal time; after many wrong ones 429 (20429) with how long to wait, counted per
  * client and address (auth/slow.h; the address is the job's actor's). now is wall time. The job
- * must be one of `in_order` (control/jobs.h). About 1 ms. */
+ * must be one of `in_order` (control/jobs.h). Some 3 ms. */
 mr_err clients_issue_token(struct control *control, mr_str client_id, mr_str client_secret,
                            mr_wall now, mr_arena *arena, struct client_token *ret_token,
                            struct refusal *ret_refusal);

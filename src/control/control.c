@@ -273,6 +273,7 @@ static mr_err open_steps(struct control *control, struct refusal *ret_refusal) {
     MR_TRY(master_check(control, ret_refusal));
     MR_TRY(read_root(control));
     MR_TRY(read_keys(control));
+    signing_keys_advise(control);
     return snapshot_load(control);
 }
 

@@ -171,6 +171,8 @@ mr_err catalogue_load(struct control *control, struct catalogue *base,
 mr_err signing_key_make(struct control *control, mr_wall now);
 /* Reads all keys: signers and keyring. */
 mr_err signing_keys_load(struct control *control, mr_wall now);
+/* One line in the log where a key signs that is weaker than new ones. */
+void signing_keys_advise(struct control *control);
 void signing_keys_done(struct control *control);
 
 /* ---- jobs.c ---- */
