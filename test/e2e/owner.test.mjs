@@ -116,7 +116,7 @@ test('who may make accounts names an Owner only where they may invite users', as
   assert.equal(made.status, 200, made.text);
 });
 
-test('nobody changes or removes a user who has more rights than they hold', async () => {
+test('no client changes or removes a user who has more rights than it holds', async () => {
   const users = [{resourceName: 'Users', access: ['Read', 'Write', 'Modify', 'Delete']}];
   const few = await tokenOf(users);
   const invite = async (role, products) => (await server.must('POST', '/v1/users',
@@ -126,9 +126,9 @@ test('nobody changes or removes a user who has more rights than they hold', asyn
   for (const id of [ids.admin, ids.developer, ids.owner, invited]) {
     const before = await state(id);
     for (const body of [{name: 'x'}, {role: 'default'}, {status: 'DISABLED'}, {products: ['Events']}]) {
-      refused(await server.api('PATCH', `/v1/users/${id}`, body, few), 403, 20006, /more rights than they hold/);
+      refused(await server.api('PATCH', `/v1/users/${id}`, body, few), 403, 20006, /more rights than it holds/);
     }
-    refused(await server.api('DELETE', `/v1/users/${id}`, undefined, few), 403, 20006, /more rights than they hold/);
+    refused(await server.api('DELETE', `/v1/users/${id}`, undefined, few), 403, 20006, /more rights than it holds/);
     refused(await server.api('POST', `/v1/users/${id}/invite`, {}, few), id === invited ? 403 : 409,
       id === invited ? 20006 : 20409);
     assert.deepEqual(await state(id), before);

@@ -95,6 +95,15 @@ async function refusesPeople({server, ids, browser, link}) {
     assert.deepEqual(difference(before, dump(server)), {}, route);
   }
   assert.equal((await browser.call('GET', '/v1/session')).status, 200, 'still signed in');
+  // What ends so was no attempt, right or wrong: nobody is made to wait for it.
+  for (let n = 0; n < 7; n++) {
+    for (const word of [password, `${password} not`]) {
+      const answer = await browser.call('POST', '/v1/session', {email: ids.user.email, password: word});
+      assert.equal(answer.status, 503, answer.text);
+      const again = await browser.call('POST', '/v1/profile/totp', {password: word});
+      assert.equal(again.status, 503, again.text);
+    }
+  }
 }
 
 // When the cause is gone: the same calls, under the keys that were refused.

@@ -61,15 +61,16 @@ static mr_err judge_grant(const struct user_editor *editor, const struct user_dr
                : refuse(ret_refusal, REFUSAL_DENIED, "Nobody gives more rights than they hold.");
 }
 
-/* And whoever may only remove users could rid the account of its Admins. */
+/* And a client that may only remove users could rid the account of its Admins. Users may by their
+ * role: an Admin of some products changes everybody but the Owner. */
 static mr_err judge_reach(const struct user_editor *editor, const struct user_view *view,
                           struct refusal *ret_refusal) {
     struct auth_scopes had;
     MR_TRY(auth_role_scopes(view->role, view->products, &had));
-    return editor->scopes == NULL || auth_scopes_within(&had, editor->scopes)
+    return editor->user != 0 || editor->scopes == NULL || auth_scopes_within(&had, editor->scopes)
                ? MR_OK
                : refuse(ret_refusal, REFUSAL_DENIED,
-                        "Nobody changes or removes a user who has more rights than they hold.");
+                        "No client changes or removes a user who has more rights than it holds.");
 }
 
 /* What no role allows. */

@@ -34,7 +34,8 @@ static const struct shape_member signin_members[] = {
      .kind = SHAPE_TEXT,
      .min = 1,
      .max = 64,
-     .what = "Where the e-mail is a user in several accounts: which one"},
+     .what = "Where the e-mail is a user in several accounts: which one; else the one that had "
+             "it first"},
 };
 const struct shape signin_shape = {"Session", signin_members, COUNT(signin_members)};
 
@@ -117,29 +118,26 @@ static mr_err enter(struct slow_door *door, mr_str who, mr_str address,
 
 /* ---- e-mail and password ---- */
 
-static mr_err find_candidates(struct control *control, mr_str email, mr_str account_id,
-                              mr_arena *arena, struct signin_candidates *candidates) {
+static mr_err find_candidate(struct control *control, mr_str email, mr_str account_id,
+                             mr_arena *arena, struct signin_candidates *candidates) {
     struct query query = query_begin(
         &control->store,
         "SELECT u.number, u.password FROM users u JOIN accounts a ON a.number = u.account"
         " WHERE u.email = ?1 AND u.status = 'ACTIVE' AND u.password IS NOT NULL"
-        " AND (?2 IS NULL OR a.id = ?2) ORDER BY u.signed_in_ms DESC, u.number LIMIT ?3");
+        " AND (?2 IS NULL OR a.id = ?2) ORDER BY u.number LIMIT 1");
     query_text(&query, email);
     query_text(&query, account_id);
-    query_i64(&query, PASSWORDS_TRIES_MAX);
     candidates->n = 0;
-    mr_err err = MR_OK;
-    while (mr_is_ok(err) && candidates->n < PASSWORDS_TRIES_MAX && query_row(&query)) {
-        size_t i = candidates->n++;
-        candidates->users[i] = (uint32_t)query_col_i64(&query, 0);
-        candidates->hashes[i] = query_col_text(&query, 1, arena);
+    while (query_row(&query)) {
+        candidates->n = 1;
+        candidates->user = (uint32_t)query_col_i64(&query, 0);
+        candidates->hash = query_col_text(&query, 1, arena);
         /* A damaged row matches nothing. */
-        if (candidates->hashes[i].len >= PASSWORD_HASH_SIZE) {
-            candidates->hashes[i] = MR_STR("");
+        if (candidates->hash.len >= PASSWORD_HASH_SIZE) {
+            candidates->hash = MR_STR("");
         }
     }
-    mr_err ended = query_end(&query);
-    return mr_is_err(err) ? err : ended;
+    return query_end(&query);
 }
 
 mr_err signin_begin(struct control *control, mr_str email, mr_str account_id, mr_str address,
@@ -152,9 +150,22 @@ mr_err signin_begin(struct control *control, mr_str email, mr_str account_id, mr
         err = enter(signin->passwords, folded, address, ret_refusal);
     }
     if (mr_is_ok(err)) {
-        err = find_candidates(control, folded, account_id, arena, ret_candidates);
+        err = find_candidate(control, folded, account_id, arena, ret_candidates);
+        if (mr_is_err(err)) {
+            slow_door_take_back(signin->passwords, folded, address);
+        }
     }
     return refuse_error(control, err, ret_refusal);
+}
+
+void signin_give_up(struct control *control, mr_str email, mr_str address) {
+    mr_arena arena;
+    mr_arena_init(&arena, 4096);
+    mr_str folded = user_email_fold(&arena, email);
+    if (!mr_str_is_absent(folded) && control->signin != NULL) {
+        slow_door_take_back(control->signin->passwords, folded, address);
+    }
+    mr_arena_done(&arena);
 }
 
 /* Whose attempt it was: of an unknown e-mail the audit log keeps the address alone, because people
@@ -228,27 +239,20 @@ static mr_err make_ticket(struct control *control, uint32_t user, uint32_t gener
     return MR_OK;
 }
 
-static mr_err finish_inner(struct control *control, mr_str email,
-                           const struct signin_candidates *candidates, int matched, mr_str new_hash,
-                           const struct signin_caller *caller, struct signin_outcome *outcome,
-                           mr_arena *arena) {
+static mr_err finish_inner(struct control *control, const struct signin_candidates *candidates,
+                           int matched, mr_str new_hash, const struct signin_caller *caller,
+                           struct signin_outcome *outcome) {
     uint32_t user = 0;
     uint32_t generation = 0;
     bool has_factor = false;
     bool is_right = false;
     if (matched >= 0) {
-        user = candidates->users[matched];
-        MR_TRY(take_user(control, user, candidates->hashes[matched], &generation, &has_factor,
-                         &is_right));
+        user = candidates->user;
+        MR_TRY(take_user(control, user, candidates->hash, &generation, &has_factor, &is_right));
     }
     if (!is_right) {
-        return audit_wrong(control, candidates->n > 0 ? candidates->users[0] : 0, "password");
+        return audit_wrong(control, candidates->n > 0 ? candidates->user : 0, "password");
     }
-    mr_str folded = user_email_fold(arena, email);
-    if (mr_str_is_absent(folded)) {
-        return MR_ERR(MR_E_NOMEM);
-    }
-    slow_door_opened(control->signin->passwords, folded, caller->address, os_mono_now());
     if (new_hash.len > 0) {
         MR_TRY(store_rehashed(control, user, new_hash));
     }
@@ -263,12 +267,20 @@ mr_err signin_finish(struct control *control, mr_str email,
     struct signin_outcome outcome = {.kind = SIGNIN_WRONG};
     mr_arena arena;
     mr_arena_init_private(&arena, 65536);
-    mr_err err = change_begin(control, ret_refusal);
+    mr_str folded = user_email_fold(&arena, email);
+    mr_err err = mr_str_is_absent(folded) ? MR_ERR(MR_E_NOMEM) : MR_OK;
     if (mr_is_ok(err)) {
-        err = change_end(
-            control,
-            finish_inner(control, email, candidates, matched, new_hash, caller, &outcome, &arena),
-            ret_refusal);
+        err = change_begin(control, ret_refusal);
+    }
+    if (mr_is_ok(err)) {
+        err = change_end(control,
+                         finish_inner(control, candidates, matched, new_hash, caller, &outcome),
+                         ret_refusal);
+    }
+    if (mr_is_err(err)) {
+        signin_give_up(control, email, caller->address);
+    } else if (outcome.kind != SIGNIN_WRONG) {
+        slow_door_opened(control->signin->passwords, folded, caller->address, os_mono_now());
     }
     mr_arena_done(&arena);
     if (mr_is_ok(err)) {
@@ -313,47 +325,65 @@ static mr_err check_ticket(struct control *control, const struct ticket *ticket,
     return query_end(&query);
 }
 
-static mr_err second_inner(struct control *control, mr_str text, mr_str code,
-                           const struct signin_caller *caller, mr_arena *arena,
+/* What the second step has found; memory follows it once the transaction is on disk. */
+struct second_step {
+    struct ticket *ticket; /* NULL: none that is sound */
+    mr_str user_id;
+    bool is_entered; /* at the door */
+    bool is_right;
+};
+
+static mr_err second_inner(struct control *control, mr_str code, const struct signin_caller *caller,
+                           mr_arena *arena, struct second_step *step,
                            struct signin_outcome *outcome, struct refusal *ret_refusal) {
-    struct ticket *ticket = find_ticket(control, text);
-    mr_str user_id = MR_STR_NONE;
     bool is_sound = false;
-    bool is_right = false;
-    if (ticket == NULL) {
+    if (step->ticket == NULL) {
         return MR_OK;
     }
-    uint32_t user = ticket->user;
-    MR_TRY(check_ticket(control, ticket, arena, &user_id, &is_sound));
+    uint32_t user = step->ticket->user;
+    MR_TRY(check_ticket(control, step->ticket, arena, &step->user_id, &is_sound));
     if (!is_sound) {
-        ticket->id[0] = '\0';
+        step->ticket->id[0] = '\0';
+        step->ticket = NULL;
         return MR_OK;
     }
-    MR_TRY(enter(control->signin->codes, user_id, caller->address, ret_refusal));
-    MR_TRY(totp_judge(control, user, code, caller->now, &is_right));
-    if (!is_right) {
-        if (++ticket->tries >= SIGNIN_TICKET_TRIES) {
-            ticket->id[0] = '\0';
-        }
-        return audit_wrong(control, user, "second_factor");
+    MR_TRY(enter(control->signin->codes, step->user_id, caller->address, ret_refusal));
+    step->is_entered = true;
+    MR_TRY(totp_judge(control, user, code, caller->now, &step->is_right));
+    return step->is_right ? open_session(control, user, caller, outcome)
+                          : audit_wrong(control, user, "second_factor");
+}
+
+/* is_stored: the transaction is; else it was no attempt. */
+static void second_settle(struct control *control, const struct second_step *step, mr_str address,
+                          bool is_stored) {
+    if (!step->is_entered) {
+        return;
     }
-    ticket->id[0] = '\0';
-    slow_door_opened(control->signin->codes, user_id, caller->address, os_mono_now());
-    return open_session(control, user, caller, outcome);
+    if (!is_stored) {
+        slow_door_take_back(control->signin->codes, step->user_id, address);
+    } else if (step->is_right) {
+        step->ticket->id[0] = '\0';
+        slow_door_opened(control->signin->codes, step->user_id, address, os_mono_now());
+    } else if (++step->ticket->tries >= SIGNIN_TICKET_TRIES) {
+        step->ticket->id[0] = '\0';
+    }
 }
 
 mr_err signin_second(struct control *control, mr_str ticket, mr_str code,
                      const struct signin_caller *caller, struct signin_outcome *ret_outcome,
                      struct refusal *ret_refusal) {
     struct signin_outcome outcome = {.kind = SIGNIN_WRONG};
+    struct second_step step = {.ticket = find_ticket(control, ticket)};
     mr_arena arena;
     mr_arena_init_private(&arena, 65536);
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = change_end(control,
-                         second_inner(control, ticket, code, caller, &arena, &outcome, ret_refusal),
+                         second_inner(control, code, caller, &arena, &step, &outcome, ret_refusal),
                          ret_refusal);
     }
+    second_settle(control, &step, caller->address, mr_is_ok(err));
     mr_arena_done(&arena);
     if (mr_is_ok(err)) {
         *ret_outcome = outcome;
@@ -379,7 +409,11 @@ static mr_err again_inner(struct control *control, uint32_t user, mr_str address
         *hash = query_col_text(&query, 0, arena);
         *account_name = query_col_text(&query, 1, arena);
     }
-    return query_end(&query);
+    mr_err err = query_end(&query);
+    if (mr_is_err(err)) {
+        slow_door_take_back(signin->again, view->id, address);
+    }
+    return err;
 }
 
 mr_err signin_again_begin(struct control *control, uint32_t user, mr_str address, mr_arena *arena,
@@ -399,13 +433,28 @@ mr_err signin_again_finish(struct control *control, uint32_t user, mr_str addres
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = users_get_number(control, user, &arena, &view, ret_refusal);
-        if (mr_is_ok(err) && is_right) {
-            slow_door_opened(control->signin->again, view.id, address, os_mono_now());
-        } else if (mr_is_ok(err)) {
+        if (mr_is_ok(err) && !is_right) {
             err = audit_wrong(control, user, "password_again");
         }
         err = change_end(control, err, ret_refusal);
     }
+    if (mr_is_err(err)) {
+        signin_again_give_up(control, user, address);
+    } else if (is_right) {
+        slow_door_opened(control->signin->again, view.id, address, os_mono_now());
+    }
     mr_arena_done(&arena);
     return err;
+}
+
+void signin_again_give_up(struct control *control, uint32_t user, mr_str address) {
+    mr_arena arena;
+    struct user_view view;
+    struct refusal refusal;
+    mr_arena_init_private(&arena, 65536);
+    if (control->signin != NULL &&
+        mr_is_ok(users_get_number(control, user, &arena, &view, &refusal))) {
+        slow_door_take_back(control->signin->again, view.id, address);
+    }
+    mr_arena_done(&arena);
 }
