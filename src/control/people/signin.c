@@ -2,7 +2,10 @@
  *
  * What is kept between calls lies in memory only, and a restart forgets it: how often whom and from
  * where was tried in vain (auth/slow.h), and the tickets of those whose password was right. A
- * ticket is 256 random bits, kept as the start of its hash, like a session. */
+ * ticket is 256 random bits, kept as the start of its hash, like a session.
+ *
+ * Memory follows the store: an attempt is noted while its job runs, and signin_settle makes it
+ * count once the transaction is on disk, or takes it back where that failed. */
 #include "control/people/signin.h"
 
 #include "auth/slow.h"
@@ -11,6 +14,7 @@
 #include "control/people/totp.h"
 #include "control/private.h"
 #include "os/clock.h"
+#include "os/socket.h"
 
 #include <stdio.h>
 
@@ -63,11 +67,22 @@ struct ticket {
     mr_mono ends;
 };
 
+/* Of the job that runs. */
+struct attempt {
+    struct slow_door *door; /* NULL: none */
+    char who[USER_EMAIL_MAX + 1];
+    char address[OS_ADDR_TEXT_SIZE];
+    bool is_judged; /* else: it has entered, no more */
+    bool is_right;
+    struct ticket *ticket; /* of a second factor; else NULL */
+};
+
 struct signin {
     struct slow_door *passwords; /* by e-mail */
     struct slow_door *codes;     /* by user */
     struct slow_door *again;     /* by user */
-    size_t next;                 /* ticket to be taken */
+    struct attempt attempt;
+    size_t next; /* ticket to be taken */
     struct ticket tickets[TICKETS];
 };
 
@@ -116,6 +131,52 @@ static mr_err enter(struct slow_door *door, mr_str who, mr_str address,
     return err;
 }
 
+/* ---- attempts ---- */
+
+static struct attempt *note(struct control *control, struct slow_door *door, mr_str who,
+                            mr_str address) {
+    struct attempt *attempt = &control->signin->attempt;
+    *attempt = (struct attempt){.door = door};
+    bool fits = mr_str_to_c(who, attempt->who, sizeof attempt->who) &&
+                mr_str_to_c(mr_str_is_absent(address) ? MR_STR("") : address, attempt->address,
+                            sizeof attempt->address);
+    MR_ASSERT(fits);
+    return attempt;
+}
+
+static void settle_ticket(const struct attempt *attempt) {
+    struct ticket *ticket = attempt->ticket;
+    if (ticket != NULL && (attempt->is_right || ++ticket->tries >= SIGNIN_TICKET_TRIES)) {
+        ticket->id[0] = '\0';
+    }
+}
+
+void signin_settle(struct control *control, bool is_stored) {
+    if (control->signin == NULL || control->signin->attempt.door == NULL) {
+        return;
+    }
+    struct attempt attempt = control->signin->attempt;
+    control->signin->attempt = (struct attempt){.door = NULL};
+    mr_str who = mr_str_c(attempt.who);
+    mr_str address = mr_str_c(attempt.address);
+    if (!is_stored) {
+        slow_door_take_back(attempt.door, who, address);
+    } else if (attempt.is_judged) {
+        settle_ticket(&attempt);
+        if (attempt.is_right) {
+            slow_door_opened(attempt.door, who, address, os_mono_now());
+        }
+    }
+}
+
+/* Where no job does it: calls without one, in tests. */
+static mr_err settled(struct control *control, mr_err err) {
+    if (control->store.depth == 0) {
+        signin_settle(control, mr_is_ok(err));
+    }
+    return err;
+}
+
 /* ---- e-mail and password ---- */
 
 static mr_err find_candidate(struct control *control, mr_str email, mr_str account_id,
@@ -150,12 +211,10 @@ mr_err signin_begin(struct control *control, mr_str email, mr_str account_id, mr
         err = enter(signin->passwords, folded, address, ret_refusal);
     }
     if (mr_is_ok(err)) {
+        (void)note(control, signin->passwords, folded, address);
         err = find_candidate(control, folded, account_id, arena, ret_candidates);
-        if (mr_is_err(err)) {
-            slow_door_take_back(signin->passwords, folded, address);
-        }
     }
-    return refuse_error(control, err, ret_refusal);
+    return settled(control, refuse_error(control, err, ret_refusal));
 }
 
 void signin_give_up(struct control *control, mr_str email, mr_str address) {
@@ -269,19 +328,19 @@ mr_err signin_finish(struct control *control, mr_str email,
     mr_arena_init_private(&arena, 65536);
     mr_str folded = user_email_fold(&arena, email);
     mr_err err = mr_str_is_absent(folded) ? MR_ERR(MR_E_NOMEM) : MR_OK;
+    struct attempt *attempt = NULL;
     if (mr_is_ok(err)) {
+        attempt = note(control, control->signin->passwords, folded, caller->address);
         err = change_begin(control, ret_refusal);
     }
     if (mr_is_ok(err)) {
         err = change_end(control,
                          finish_inner(control, candidates, matched, new_hash, caller, &outcome),
                          ret_refusal);
+        attempt->is_judged = true;
+        attempt->is_right = outcome.kind != SIGNIN_WRONG;
     }
-    if (mr_is_err(err)) {
-        signin_give_up(control, email, caller->address);
-    } else if (outcome.kind != SIGNIN_WRONG) {
-        slow_door_opened(control->signin->passwords, folded, caller->address, os_mono_now());
-    }
+    err = settled(control, err);
     mr_arena_done(&arena);
     if (mr_is_ok(err)) {
         *ret_outcome = outcome;
@@ -325,65 +384,43 @@ static mr_err check_ticket(struct control *control, const struct ticket *ticket,
     return query_end(&query);
 }
 
-/* What the second step has found; memory follows it once the transaction is on disk. */
-struct second_step {
-    struct ticket *ticket; /* NULL: none that is sound */
-    mr_str user_id;
-    bool is_entered; /* at the door */
-    bool is_right;
-};
-
-static mr_err second_inner(struct control *control, mr_str code, const struct signin_caller *caller,
-                           mr_arena *arena, struct second_step *step,
+static mr_err second_inner(struct control *control, mr_str text, mr_str code,
+                           const struct signin_caller *caller, mr_arena *arena,
                            struct signin_outcome *outcome, struct refusal *ret_refusal) {
+    struct ticket *ticket = find_ticket(control, text);
+    mr_str user_id = MR_STR_NONE;
     bool is_sound = false;
-    if (step->ticket == NULL) {
+    if (ticket == NULL) {
         return MR_OK;
     }
-    uint32_t user = step->ticket->user;
-    MR_TRY(check_ticket(control, step->ticket, arena, &step->user_id, &is_sound));
+    uint32_t user = ticket->user;
+    MR_TRY(check_ticket(control, ticket, arena, &user_id, &is_sound));
     if (!is_sound) {
-        step->ticket->id[0] = '\0';
-        step->ticket = NULL;
+        ticket->id[0] = '\0';
         return MR_OK;
     }
-    MR_TRY(enter(control->signin->codes, step->user_id, caller->address, ret_refusal));
-    step->is_entered = true;
-    MR_TRY(totp_judge(control, user, code, caller->now, &step->is_right));
-    return step->is_right ? open_session(control, user, caller, outcome)
-                          : audit_wrong(control, user, "second_factor");
-}
-
-/* is_stored: the transaction is; else it was no attempt. */
-static void second_settle(struct control *control, const struct second_step *step, mr_str address,
-                          bool is_stored) {
-    if (!step->is_entered) {
-        return;
-    }
-    if (!is_stored) {
-        slow_door_take_back(control->signin->codes, step->user_id, address);
-    } else if (step->is_right) {
-        step->ticket->id[0] = '\0';
-        slow_door_opened(control->signin->codes, step->user_id, address, os_mono_now());
-    } else if (++step->ticket->tries >= SIGNIN_TICKET_TRIES) {
-        step->ticket->id[0] = '\0';
-    }
+    MR_TRY(enter(control->signin->codes, user_id, caller->address, ret_refusal));
+    struct attempt *attempt = note(control, control->signin->codes, user_id, caller->address);
+    attempt->ticket = ticket;
+    MR_TRY(totp_judge(control, user, code, caller->now, &attempt->is_right));
+    attempt->is_judged = true;
+    return attempt->is_right ? open_session(control, user, caller, outcome)
+                             : audit_wrong(control, user, "second_factor");
 }
 
 mr_err signin_second(struct control *control, mr_str ticket, mr_str code,
                      const struct signin_caller *caller, struct signin_outcome *ret_outcome,
                      struct refusal *ret_refusal) {
     struct signin_outcome outcome = {.kind = SIGNIN_WRONG};
-    struct second_step step = {.ticket = find_ticket(control, ticket)};
     mr_arena arena;
     mr_arena_init_private(&arena, 65536);
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = change_end(control,
-                         second_inner(control, code, caller, &arena, &step, &outcome, ret_refusal),
+                         second_inner(control, ticket, code, caller, &arena, &outcome, ret_refusal),
                          ret_refusal);
     }
-    second_settle(control, &step, caller->address, mr_is_ok(err));
+    err = settled(control, err);
     mr_arena_done(&arena);
     if (mr_is_ok(err)) {
         *ret_outcome = outcome;
@@ -401,6 +438,7 @@ static mr_err again_inner(struct control *control, uint32_t user, mr_str address
     MR_TRY(users_get_number(control, user, arena, view, ret_refusal));
     MR_TRY(signin_of(control, &signin));
     MR_TRY(enter(signin->again, view->id, address, ret_refusal));
+    (void)note(control, signin->again, view->id, address);
     struct query query = query_begin(
         &control->store, "SELECT coalesce(u.password, ''), a.friendly_name FROM users u"
                          " JOIN accounts a ON a.number = u.account WHERE u.number = ?1");
@@ -409,20 +447,16 @@ static mr_err again_inner(struct control *control, uint32_t user, mr_str address
         *hash = query_col_text(&query, 0, arena);
         *account_name = query_col_text(&query, 1, arena);
     }
-    mr_err err = query_end(&query);
-    if (mr_is_err(err)) {
-        slow_door_take_back(signin->again, view->id, address);
-    }
-    return err;
+    return query_end(&query);
 }
 
 mr_err signin_again_begin(struct control *control, uint32_t user, mr_str address, mr_arena *arena,
                           struct user_view *ret_view, mr_str *ret_account_name, mr_str *ret_hash,
                           struct refusal *ret_refusal) {
-    return refuse_error(control,
-                        again_inner(control, user, address, arena, ret_view, ret_account_name,
-                                    ret_hash, ret_refusal),
-                        ret_refusal);
+    return settled(control, refuse_error(control,
+                                         again_inner(control, user, address, arena, ret_view,
+                                                     ret_account_name, ret_hash, ret_refusal),
+                                         ret_refusal));
 }
 
 mr_err signin_again_finish(struct control *control, uint32_t user, mr_str address, bool is_right,
@@ -433,18 +467,18 @@ mr_err signin_again_finish(struct control *control, uint32_t user, mr_str addres
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = users_get_number(control, user, &arena, &view, ret_refusal);
+        if (mr_is_ok(err)) {
+            struct attempt *attempt = note(control, control->signin->again, view.id, address);
+            attempt->is_judged = true;
+            attempt->is_right = is_right;
+        }
         if (mr_is_ok(err) && !is_right) {
             err = audit_wrong(control, user, "password_again");
         }
         err = change_end(control, err, ret_refusal);
     }
-    if (mr_is_err(err)) {
-        signin_again_give_up(control, user, address);
-    } else if (is_right) {
-        slow_door_opened(control->signin->again, view.id, address, os_mono_now());
-    }
     mr_arena_done(&arena);
-    return err;
+    return settled(control, err);
 }
 
 void signin_again_give_up(struct control *control, uint32_t user, mr_str address) {

@@ -80,6 +80,9 @@ void signin_again_give_up(struct control *control, uint32_t user, mr_str address
 mr_err signin_again_finish(struct control *control, uint32_t user, mr_str address, bool is_right,
                            struct refusal *ret_refusal);
 
+/* private: behind each job's transaction, before anything else runs: what its attempt has come to
+ * counts where that is stored. */
+void signin_settle(struct control *control, bool is_stored);
 /* private: freed with the store. NULL is fine. */
 struct signin;
 void signin_free(struct signin *signin);
