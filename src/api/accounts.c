@@ -70,8 +70,8 @@ void api_platform_mappings(struct api_call *call) {
 
 static mr_err create(struct control *control, struct api_call *call) {
     struct account_view view;
-    MR_TRY(accounts_create(control, call->account, call->body, call->api->public_url, &call->arena,
-                           &view, &call->job.refusal));
+    MR_TRY(accounts_create(control, &call->scopes, call->account, call->body, call->api->public_url,
+                           &call->arena, &view, &call->job.refusal));
     call->status = 200; /* as KORE has it */
     mr_err err = answer_account(call, &view);
     if (view.owner_url.len > 0) {
@@ -85,7 +85,8 @@ static mr_err create(struct control *control, struct api_call *call) {
 
 const struct api_doc api_doc_ACCOUNTS_CREATE = {
     .summary = "Create an account",
-    .what = "Below the caller's; owner_email is invited as its Owner.",
+    .what =
+        "Below the caller's; owner_email is invited as its Owner, which takes Write on Users too.",
     .media = API_MEDIA_JSON,
     .body = &account_shape,
     .flags = API_DOC_ETAG,

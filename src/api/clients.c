@@ -140,7 +140,7 @@ void api_client_patch(struct api_call *call) {
 
 static mr_err delete_client(struct control *control, struct api_call *call) {
     call->status = 204;
-    return clients_delete(control, call->account, call->params[0],
+    return clients_delete(control, call->account, &call->scopes, call->params[0],
                           control_etag_parse(call->if_match), &call->job.refusal);
 }
 
@@ -181,8 +181,8 @@ void api_client_rotate_secret(struct api_call *call) {
 
 static mr_err revoke_tokens(struct control *control, struct api_call *call) {
     struct client_view view;
-    MR_TRY(clients_revoke_tokens(control, call->account, call->params[0], &call->arena, &view,
-                                 &call->job.refusal));
+    MR_TRY(clients_revoke_tokens(control, call->account, &call->scopes, call->params[0],
+                                 &call->arena, &view, &call->job.refusal));
     return answer_client(call, &view);
 }
 

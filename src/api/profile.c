@@ -53,7 +53,7 @@ void api_profile_patch(struct api_call *call) {
 /* ---- the password once more ---- */
 
 struct profile_ask {
-    struct api_password password; /* the present one; then the new one */
+    struct api_password password; /* first: the present one, then the new one */
     mr_str new_password;
     mr_str hash;
     mr_str account_name;
@@ -92,10 +92,15 @@ static void again_verified(struct api_call *call) {
     api_submit(call, again_end, again_ended);
 }
 
+static void again_give_up(struct control *control, struct api_call *call) {
+    signin_again_give_up(control, call->user, mr_str_c(call->address));
+}
+
 static void again_begun(struct api_call *call) {
     struct profile_ask *ask = call->ask;
     ask->password.task.hashes = &ask->hash;
     ask->password.task.n_hashes = ask->hash.len > 0 ? 1 : 0;
+    ask->password.give_up = again_give_up;
     api_password_compute(call, &ask->password, again_verified);
 }
 
@@ -158,6 +163,7 @@ static void old_is_right(struct api_call *call) {
         return;
     }
     ask->password.task.is_hashing = true;
+    ask->password.give_up = NULL; /* it was right, and has been told */
     bool fits = password_task_set(&ask->password.task, ask->new_password);
     MR_ASSERT(fits);
     api_text_wipe(&ask->new_password);

@@ -46,11 +46,27 @@ bool api_texts_take(struct api_call *call, mr_str *values) {
 
 /* ---- passwords ---- */
 
+static mr_err give_up_work(struct control *control, struct api_call *call) {
+    struct api_password *password = call->ask; /* first in it */
+    password->give_up(control, call);
+    return refuse(&call->job.refusal, REFUSAL_UNAVAILABLE,
+                  "Too many passwords wait to be checked; try again.");
+}
+
+static void refuse_uncomputed(struct api_call *call, const struct api_password *password) {
+    if (password->give_up != NULL) {
+        MR_ASSERT(call->ask == password);
+        api_submit(call, give_up_work, NULL);
+    } else {
+        api_refuse(call, 503, 20503, "too many passwords wait to be checked; try again");
+    }
+}
+
 static void computed(struct password_task *task) {
     struct api_password *password = MR_CONTAINER(task, struct api_password, task);
     struct api_call *call = password->call;
     if (mr_is_err(task->err)) {
-        api_refuse_memory(call);
+        refuse_uncomputed(call, password);
     } else {
         password->then(call);
     }
@@ -66,7 +82,7 @@ void api_password_compute(struct api_call *call, struct api_password *password,
     api_call_hold(call);
     if (!passwords_submit(call->api->passwords, &password->task, call->api->metrics)) {
         crypto_wipe(password->task.password, sizeof password->task.password);
-        api_refuse(call, 503, 20503, "too many passwords wait to be checked; try again");
+        refuse_uncomputed(call, password);
         api_call_release(call);
     }
 }
@@ -186,7 +202,7 @@ bool api_may_sign_in(struct api_call *call) {
 /* ---- signing in ---- */
 
 struct signin_ask {
-    struct api_password password;
+    struct api_password password; /* first */
     mr_str email;
     mr_str account_id;
     mr_str ticket;
@@ -256,10 +272,12 @@ static void finished(struct api_call *call) {
     struct signin_ask *ask = call->ask;
     switch (ask->outcome.kind) {
     case SIGNIN_WRONG:
-        api_refuse(call, 401, 20401, "%s",
-                   mr_str_is_absent(ask->email)
-                       ? "the code is wrong, or the ticket has been used or is too old"
-                       : "e-mail or password are wrong, or the user may not sign in");
+        api_refuse(
+            call, 401, 20401, "%s",
+            mr_str_is_absent(ask->email)
+                ? "the code is wrong, or the ticket has been used or is too old"
+                : "e-mail or password are wrong, or the user may not sign in; whoever is a user "
+                  "of several accounts names the one that is meant");
         return;
     case SIGNIN_TICKET:
         answer_ticket(call, ask);
@@ -289,17 +307,24 @@ static mr_err begin_work(struct control *control, struct api_call *call) {
                         &ask->candidates, &call->job.refusal);
 }
 
+static void give_up(struct control *control, struct api_call *call) {
+    const struct signin_ask *ask = call->ask;
+    signin_give_up(control, ask->email, mr_str_c(call->address));
+}
+
 static void begun(struct api_call *call) {
     struct signin_ask *ask = call->ask;
-    ask->password.task.hashes = ask->candidates.hashes;
+    ask->password.task.hashes = &ask->candidates.hash;
     ask->password.task.n_hashes = ask->candidates.n;
+    ask->password.give_up = give_up;
     api_password_compute(call, &ask->password, verified);
 }
 
 const struct api_doc api_doc_SESSION_CREATE = {
     .summary = "Sign in",
     .what = "Over HTTPS or on this machine. Where the user has a second factor the answer is a "
-            "ticket for POST /v1/session/second-factor.",
+            "ticket for POST /v1/session/second-factor. Without account_id the account is meant "
+            "that had the e-mail first.",
     .media = API_MEDIA_JSON,
     .body = &signin_shape,
     .flags = API_DOC_COOKIE,

@@ -27,6 +27,8 @@ void api_text_wipe(mr_str *value);
 /* A password on its way through argon2id. Zeroed, in the call's arena. */
 struct api_password {
     struct password_task task;
+    /* Control thread, where it could not be computed: the attempt was none. NULL: nothing to do. */
+    void (*give_up)(struct control *control, struct api_call *call);
     struct api_call *call;
     void (*then)(struct api_call *call); /* on the worker, when computed */
 };

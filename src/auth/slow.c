@@ -288,3 +288,10 @@ void slow_door_opened(struct slow_door *door, mr_str who, mr_str address, mr_mon
     slow_take_back(door->names, keys.name);
     slow_failed(door->known, keys.pair, now);
 }
+
+void slow_door_take_back(struct slow_door *door, mr_str who, mr_str address) {
+    struct door_keys keys = keys_of(door, who, address);
+    slow_take_back(door->pairs, keys.pair);
+    slow_take_back(door->addresses, keys.address);
+    slow_take_back(door->names, keys.name);
+}

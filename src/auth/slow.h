@@ -53,7 +53,9 @@ void slow_door_free(struct slow_door *door);
  * contrary, so that many at once are no way around. Above 0: refuse with 429 and this wait; nothing
  * was counted. */
 int64_t slow_door_enter(struct slow_door *door, mr_str who, mr_str address, mr_mono now);
-/* The credentials of an attempt that entered were right (or could not be looked at). A name that
+/* An attempt that entered could not be judged: it counts no more, and is no proof of anything. */
+void slow_door_take_back(struct slow_door *door, mr_str who, mr_str address);
+/* The credentials of an attempt that entered were right. A name that
  * opened the door from an address is from then on not kept waiting there for what others do with
  * the name elsewhere. */
 void slow_door_opened(struct slow_door *door, mr_str who, mr_str address, mr_mono now);

@@ -25,7 +25,6 @@
 #include <stdatomic.h>
 
 #define KEYS_MAX      16
-#define RSA_BITS      2048
 #define SIGNATURE_MAX 1024
 #define CLAIMS_DEPTH  8
 #define HEADER_MAX    256
@@ -225,7 +224,7 @@ static mr_err export_public(EVP_PKEY *key, mr_buf *out) {
 }
 
 mr_err auth_key_generate(struct secret_slab *slab, mr_secret *ret_private, mr_buf *ret_public_der) {
-    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)RSA_BITS);
+    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)AUTH_KEY_BITS);
     if (key == NULL) {
         return MR_ERR(MR_E_FAILED);
     }
@@ -262,6 +261,10 @@ mr_err auth_signer_new(mr_secret private_der, mr_str kid, struct auth_signer **r
     }
     *ret_signer = signer;
     return MR_OK;
+}
+
+int auth_signer_bits(const struct auth_signer *signer) {
+    return EVP_PKEY_get_bits(signer->private_key);
 }
 
 void auth_signer_free(struct auth_signer *signer) {

@@ -54,7 +54,10 @@ mr_str auth_keyring_audience(const struct auth_keyring *keyring);
  */
 mr_err auth_keyring_write_jwks(const struct auth_keyring *keyring, int64_t now_s, mr_buf *out);
 
-/* Makes an RSA key pair of 2048 bits (tens to hundreds of milliseconds). The private half (PKCS#8
+/* 128 bits of strength (NIST SP 800-57, part 1; ASVS 5.0, 11.2.3). Keys of 2048 bits that a store
+ * holds from before still sign and verify. */
+#define AUTH_KEY_BITS 3072
+/* Makes an RSA key pair of AUTH_KEY_BITS (0.1 to 2 seconds). The private half (PKCS#8
  * DER) goes to the slab. MR_E_FAILED, MR_E_NOMEM. */
 mr_err auth_key_generate(struct secret_slab *slab, mr_secret *ret_private, mr_buf *ret_public_der);
 
@@ -62,6 +65,7 @@ mr_err auth_key_generate(struct secret_slab *slab, mr_secret *ret_private, mr_bu
 struct auth_signer;
 mr_err auth_signer_new(mr_secret private_der, mr_str kid, struct auth_signer **ret_signer);
 void auth_signer_free(struct auth_signer *signer);
+int auth_signer_bits(const struct auth_signer *signer);
 
 /* What a token says. */
 struct auth_claims {

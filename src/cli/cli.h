@@ -89,6 +89,9 @@ enum cli_exit {
       "Tell whether destinations may reach a URL: exit 0 allowed, 1 refused")                      \
     X(check, "check", "check --data DIR [--json]",                                                 \
       "Verify every checksum and recount what is owed: exit 0 sound, 1 findings, 2 unreadable")    \
+    X(rotate_master_key, "rotate-master-key",                                                      \
+      "rotate-master-key --data DIR [--new-key-file FILE]",                                        \
+      "Seal everything in a folder that is not served with a new master key")                      \
     X(audit, "audit",                                                                              \
       "audit list [--actor ID] [--action A] [--object ID] [--from T] [--to T] [--before N] "       \
       "[--account ID] [--json] | export [--account ID] [--all] | verify FILE",                     \

@@ -2,6 +2,7 @@
  * one command: make it, show it once, wait until the receivers have it, activate it. */
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/folder.h"
 #include "cli/resource.h"
 
 #include "base/mem.h"
@@ -9,8 +10,6 @@
 #include "control/secrets.h"
 #include "crypto/secret.h"
 #include "json/write.h"
-#include "os/process.h"
-#include "server/config.h"
 
 #include <stdio.h>
 
@@ -40,36 +39,14 @@ static void import_done(struct control_job *job) {
 }
 
 static int import_into(const char *data, mr_str name, mr_str value) {
-    struct config config;
-    struct config_error error;
-    if (mr_is_err(config_init(&config)) ||
-        mr_is_err(config_load_env(&config, os_environment(), &error))) {
-        cli_problem("the environment holds a setting that is wrong");
-        return CLI_USAGE;
-    }
-    struct secret_slab *slab = NULL;
-    struct control *control = NULL;
-    struct refusal refusal = {0};
-    mr_err err = secret_slab_new(SECRETS_MAX, &slab);
-    if (mr_is_ok(err)) {
-        const struct control_options options = {
-            .dir = data,
-            .master_key_file = config.master_key_file[0] != '\0' ? config.master_key_file : NULL,
-            .credentials_dir = os_environment_get("CREDENTIALS_DIRECTORY"),
-            .slab = slab};
-        err = control_open(&options, &control, &refusal);
-    }
-    int code = CLI_OK;
-    if (mr_is_err(err)) {
-        cli_problem("%s", refusal.message);
-        code =
-            mr_err_is(err, MR_E_BUSY) || mr_err_is(err, CONTROL_E_NEWER) ? CLI_IN_USE : CLI_USAGE;
-    } else {
+    struct cli_folder folder;
+    int code = cli_folder_open(data, &folder);
+    if (code == CLI_OK) {
         struct import_job import = {
             .job = {.run = run_import, .done = import_done}, .name = name, .value = value};
-        mr_arena_init(&import.arena, SECRETS_MAX);
-        mr_buf_init(&import.out, SECRETS_MAX);
-        control_run_here(control, &import.job);
+        mr_arena_init(&import.arena, CLI_FOLDER_BYTES);
+        mr_buf_init(&import.out, CLI_FOLDER_BYTES);
+        control_run_here(folder.control, &import.job);
         if (mr_is_err(import.job.err)) {
             cli_problem("%s", import.job.refusal.message);
             code = CLI_NO;
@@ -80,9 +57,7 @@ static int import_into(const char *data, mr_str name, mr_str value) {
         mr_arena_done(&import.arena);
         mr_buf_done(&import.out);
     }
-    control_close(control);
-    secret_slab_free(slab);
-    config_done(&config);
+    cli_folder_close(&folder);
     return code;
 }
 

@@ -1,19 +1,17 @@
 /* `millrace users set-password`: for an operator who lost access, on a folder that is not served.
  * Whoever can read the folder and its master key needs no other right. */
 #include "cli/cli.h"
+#include "cli/folder.h"
 
 #include "base/mem.h"
 #include "control/jobs.h"
 #include "control/people/passwords.h"
 #include "control/people/users.h"
 #include "crypto/secret.h"
-#include "os/process.h"
-#include "server/config.h"
 
 #include <stdio.h>
 
-#define SECRETS_MAX ((size_t)1 << 20)
-#define FOUND_MAX   64
+#define FOUND_MAX 64
 
 /* What it needs on the way through a job. */
 struct password_job {
@@ -68,7 +66,7 @@ static int set_in(struct control *control, mr_str email, mr_str account_id, mr_s
                                .email = email,
                                .account_id = account_id,
                                .password = password};
-    mr_arena_init(&ask.arena, SECRETS_MAX);
+    mr_arena_init(&ask.arena, CLI_FOLDER_BYTES);
     control_run_here(control, &ask.job);
     int code = CLI_OK;
     if (mr_is_err(ask.job.err)) {
@@ -83,36 +81,12 @@ static int set_in(struct control *control, mr_str email, mr_str account_id, mr_s
 }
 
 static int open_and_set(const char *data, mr_str email, mr_str account_id, mr_str password) {
-    struct config config;
-    struct config_error error;
-    if (mr_is_err(config_init(&config)) ||
-        mr_is_err(config_load_env(&config, os_environment(), &error))) {
-        cli_problem("the environment holds a setting that is wrong");
-        return CLI_USAGE;
+    struct cli_folder folder;
+    int code = cli_folder_open(data, &folder);
+    if (code == CLI_OK) {
+        code = set_in(folder.control, email, account_id, password);
     }
-    struct secret_slab *slab = NULL;
-    struct control *control = NULL;
-    struct refusal refusal = {0};
-    mr_err err = secret_slab_new(SECRETS_MAX, &slab);
-    if (mr_is_ok(err)) {
-        const struct control_options options = {
-            .dir = data,
-            .master_key_file = config.master_key_file[0] != '\0' ? config.master_key_file : NULL,
-            .credentials_dir = os_environment_get("CREDENTIALS_DIRECTORY"),
-            .slab = slab};
-        err = control_open(&options, &control, &refusal);
-    }
-    int code;
-    if (mr_is_err(err)) {
-        bool is_in_use = mr_err_is(err, MR_E_BUSY) || mr_err_is(err, CONTROL_E_NEWER);
-        cli_problem("%s", refusal.message[0] != '\0' ? refusal.message : "out of memory");
-        code = is_in_use ? CLI_IN_USE : CLI_USAGE;
-    } else {
-        code = set_in(control, email, account_id, password);
-    }
-    control_close(control);
-    secret_slab_free(slab);
-    config_done(&config);
+    cli_folder_close(&folder);
     return code;
 }
 

@@ -45,10 +45,12 @@ mr_err accounts_get(struct control *control, uint32_t account, mr_arena *arena,
 mr_err accounts_find_within(struct control *control, uint32_t home, mr_str id, uint32_t *ret_number,
                             struct refusal *ret_refusal);
 /* A child of parent, from {"friendly_name","description","owner_email","settings"}; owner_email is
- * invited as its Owner, by a link that begins with base_url. 20409: the tree has no room for it.
- * Workers know it when the job is answered. */
-mr_err accounts_create(struct control *control, uint32_t parent, mr_str body, mr_str base_url,
-                       mr_arena *arena, struct account_view *ret_view, struct refusal *ret_refusal);
+ * invited as its Owner, by a link that begins with base_url; 20006 where held (NULL: no bound)
+ * lacks Write on Users. 20409: the tree has no room for it. Workers know it when the job is
+ * answered. */
+mr_err accounts_create(struct control *control, const struct auth_scopes *held, uint32_t parent,
+                       mr_str body, mr_str base_url, mr_arena *arena, struct account_view *ret_view,
+                       struct refusal *ret_refusal);
 /* JSON Merge Patch of {"friendly_name","description","settings":{"validate","unknown_types",
  * "events_per_second","second_factor"},"platforms":[{"platform","legacy_account_id"}]}. if_version:
  * 0 or the version it must have (20412). */

@@ -16,7 +16,6 @@
 
 #include "base/mem.h"
 #include "control/accounts.h"
-#include "control/people/signin.h"
 #include "os/clock.h"
 #include "route/route.h"
 
@@ -63,14 +62,12 @@ mr_err change_end(struct control *control, mr_err err, struct refusal *ret_refus
         if (mr_is_ok(err) && control->store.depth == 0) {
             control->committed = control->pending.len;
             audit_committed(control);
-            signin_settle(control, true);
         }
     } else {
         store_rollback(&control->store);
     }
     if (mr_is_err(err)) {
         audit_rolled_back(control);
-        signin_settle(control, false);
     }
     if (control->store.depth == 0) {
         control->pending.len = control->committed;

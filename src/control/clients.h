@@ -79,8 +79,8 @@ mr_err clients_patch(struct control *control, uint32_t account, const struct aut
                      mr_str client_id, mr_str body, uint32_t if_version, mr_arena *arena,
                      struct client_view *ret_view, struct refusal *ret_refusal);
 /* Ends issued tokens at once. */
-mr_err clients_delete(struct control *control, uint32_t account, mr_str client_id,
-                      uint32_t if_version, struct refusal *ret_refusal);
+mr_err clients_delete(struct control *control, uint32_t account, const struct auth_scopes *held,
+                      mr_str client_id, uint32_t if_version, struct refusal *ret_refusal);
 /* A new secret, as from clients_create; the old one is wrong at once. The caller must hold what the
  * client may do, since it gets the client's credentials. Issued tokens stay, unless body says
  * {"revoke_tokens":true}. */
@@ -89,9 +89,9 @@ mr_err clients_rotate_secret(struct control *control, uint32_t account,
                              mr_arena *arena, struct client_view *ret_view, mr_str *ret_secret,
                              struct refusal *ret_refusal);
 /* Ends all issued tokens at once. */
-mr_err clients_revoke_tokens(struct control *control, uint32_t account, mr_str client_id,
-                             mr_arena *arena, struct client_view *ret_view,
-                             struct refusal *ret_refusal);
+mr_err clients_revoke_tokens(struct control *control, uint32_t account,
+                             const struct auth_scopes *held, mr_str client_id, mr_arena *arena,
+                             struct client_view *ret_view, struct refusal *ret_refusal);
 
 /* {"client":{"client_id","account_id","name","client_owner","client_type","locked","date_created",
  * "enabled","token_expiry","scopes"}}; the date as in KORE's document: an HTTP date. */
@@ -115,7 +115,7 @@ struct client_token {
 /* Credentials to a token. Wrong ones, unknown and disabled clients: 401 (code 20401, message as
  * KORE has it), in equal time; after many wrong ones 429 (20429) with how long to wait, counted per
  * client and address (auth/slow.h; the address is the job's actor's). now is wall time. The job
- * must be one of `in_order` (control/jobs.h). About 1 ms. */
+ * must be one of `in_order` (control/jobs.h). Some 3 ms. */
 mr_err clients_issue_token(struct control *control, mr_str client_id, mr_str client_secret,
                            mr_wall now, mr_arena *arena, struct client_token *ret_token,
                            struct refusal *ret_refusal);

@@ -7,9 +7,7 @@
  * A store exists when it has an installation id, and that row is committed together with everything
  * else of init: an init that was cut off leaves tables without it, open says that there is no
  * store, and the next init completes it.
- *
- * The canary is a known text sealed with the master key. A wrong key is found by it at start, with
- * a message that says so, and not at the first signature that a customer's receiver refuses. */
+ */
 #include "control/control.h"
 
 #include "auth/slow.h"
@@ -20,15 +18,13 @@
 #include "control/people/signin.h"
 #include "control/people/users.h"
 #include "control/private.h"
-#include "crypto/master.h"
-#include "os/narrow.h"
+#include "control/store/master.h"
 #include "os/clock.h"
 #include "os/files.h"
+#include "os/narrow.h"
 
 #include <errno.h>
 #include <stdio.h>
-
-#define CANARY "millrace canary 1"
 
 static const struct os_files *system_files(void) {
     return &os_files_system;
@@ -160,41 +156,6 @@ static mr_err open_database(struct control *control, bool must_exist) {
                       control->options.log);
 }
 
-/* may_make: where no key is there, one is made. */
-static mr_err take_master_key(struct control *control, bool may_make, struct refusal *ret_refusal) {
-    const struct control_options *options = &control->options;
-    const struct os_files *files = system_files();
-    char path[MASTER_PATH_MAX];
-    MR_TRY(master_key_path(files, options->master_key_file, options->credentials_dir, options->dir,
-                           path));
-    mr_secret key = MR_SECRET_NONE;
-    mr_err err = master_key_load(files, options->slab, path, &key);
-    if (mr_err_is(err, MR_E_NOT_FOUND) && may_make) {
-        err = master_key_make(files, options->slab, path, &key);
-        if (mr_is_err(err)) {
-            return SAY(CONTROL_E_MASTER_KEY, ret_refusal,
-                       "Could not write the master key %s; make its folder writable, or name "
-                       "another place with master_key_file.",
-                       path);
-        }
-    }
-    if (mr_err_is(err, MR_E_NOT_FOUND)) {
-        return SAY(CONTROL_E_MASTER_KEY, ret_refusal,
-                   "The master key %s is missing; put it back, or name its place with "
-                   "master_key_file. Without it the secrets in %s cannot be read.",
-                   path, options->dir);
-    }
-    if (mr_is_err(err)) {
-        return SAY(CONTROL_E_MASTER_KEY, ret_refusal,
-                   "The master key %s cannot be read; it must hold 64 hex digits and be readable "
-                   "by this user.",
-                   path);
-    }
-    err = sealer_new(options->slab, mr_secret_reveal(key), &control->sealer);
-    mr_secret_unref(&key);
-    return err;
-}
-
 /* ---- sealing ---- */
 
 mr_err control_seal(struct control *control, const char *table, mr_str row, const char *column,
@@ -249,7 +210,7 @@ static mr_err meta_get(struct control *control, const char *key, mr_buf *out) {
     return mr_is_err(ended) ? ended : err;
 }
 
-static mr_err meta_get_sealed(struct control *control, const char *key, mr_secret *ret_value) {
+mr_err meta_get_sealed(struct control *control, const char *key, mr_secret *ret_value) {
     mr_buf box;
     mr_buf_init(&box, 1024);
     mr_err err = meta_get(control, key, &box);
@@ -284,23 +245,6 @@ static mr_err read_installation(struct control *control) {
     bool fits = n > 0 && (size_t)n < sizeof control->issuer &&
                 mr_str_to_c(audience, control->audience, sizeof control->audience);
     return fits ? MR_OK : MR_ERR(MR_E_INVALID);
-}
-
-static mr_err check_canary(struct control *control, struct refusal *ret_refusal) {
-    mr_secret canary = MR_SECRET_NONE;
-    mr_err err = meta_get_sealed(control, "canary", &canary);
-    bool is_right = mr_is_ok(err) && mr_secret_eq(canary, MR_STR(CANARY));
-    mr_secret_unref(&canary);
-    if (is_right) {
-        return MR_OK;
-    }
-    if (mr_err_is(err, SEAL_E_OTHER_KEY)) {
-        return SAY(CONTROL_E_MASTER_KEY, ret_refusal,
-                   "The master key is not the one that the data folder %s was made with; name the "
-                   "right one with master_key_file.",
-                   control->options.dir);
-    }
-    return mr_is_ok(err) || mr_err_is(err, SEAL_E_TAMPERED) ? MR_ERR(MR_E_INVALID) : err;
 }
 
 static mr_err read_root(struct control *control) {
@@ -346,10 +290,11 @@ static mr_err open_steps(struct control *control, struct refusal *ret_refusal) {
     MR_TRY(take_lock(control, ret_refusal));
     MR_TRY(open_database(control, true));
     MR_TRY(read_installation(control));
-    MR_TRY(take_master_key(control, false, ret_refusal));
-    MR_TRY(check_canary(control, ret_refusal));
+    MR_TRY(master_take(control, false, ret_refusal));
+    MR_TRY(master_check(control, ret_refusal));
     MR_TRY(read_root(control));
     MR_TRY(read_keys(control));
+    signing_keys_advise(control);
     return snapshot_load(control);
 }
 
@@ -402,7 +347,7 @@ static mr_err put_installation(struct control *control, mr_wall now) {
     crypto_id_make(MR_STR("inst_"), now, control->installation_id);
     mr_err err = meta_put(control, "installation_id", mr_str_c(control->installation_id));
     if (mr_is_ok(err)) {
-        err = meta_put_sealed(control, "canary", MR_STR(CANARY));
+        err = meta_put_sealed(control, "canary", MR_STR(MASTER_CANARY));
     }
     if (mr_is_ok(err)) {
         err = meta_put_sealed(control, "store_key", mr_str_of((const char *)key, sizeof key));
@@ -504,7 +449,7 @@ static mr_err init_steps(struct control *control, mr_str owner, struct control_i
     if (!mr_err_is(err, MR_E_NOT_FOUND)) {
         return err;
     }
-    MR_TRY(take_master_key(control, true, ret_refusal));
+    MR_TRY(master_take(control, true, ret_refusal));
     mr_wall now = os_wall_now();
     MR_TRY(change_begin(control, ret_refusal));
     err = put_installation(control, now);

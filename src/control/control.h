@@ -23,6 +23,7 @@ enum control_url_verdict {
 };
 
 #define CONTROL_REASON_SIZE 256
+#define CONTROL_PATH_SIZE   4096
 
 struct control_options {
     const char *dir; /* the data folder; control.db lies in it */
@@ -83,6 +84,18 @@ mr_err control_open(const struct control_options *options, struct control **ret_
                     struct refusal *ret_refusal);
 /* After control_join, or where no thread was started. NULL is fine. */
 void control_close(struct control *control);
+
+struct control_rotated {
+    uint32_t n_values;               /* sealed anew */
+    char present[CONTROL_PATH_SIZE]; /* the file of the key that was the present one */
+};
+/* Makes a new master key and seals everything anew with it, in one transaction. new_key_file NULL:
+ * the new key takes the old one's place; else it is the one in that file, or made there, and the
+ * present file stays. Safe to cut off at any point: store/master.h. CONTROL_E_MASTER_KEY,
+ * CONTROL_E_REFUSED (a value that does not open, a full disk); ret_refusal->message says what and
+ * what to do. Blocks. */
+mr_err control_rotate_master_key(struct control *control, const char *new_key_file,
+                                 struct control_rotated *ret_rotated, struct refusal *ret_refusal);
 
 /* Looks the database at path over, read-only, while nobody has it open: SQLite's integrity check
  * and the foreign keys. Each finding is text for people, valid during the call. CONTROL_E_NEWER,

@@ -19,6 +19,7 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "control/people/signin.h"
 #include "control/private.h"
 #include "os/clock.h"
 
@@ -88,6 +89,7 @@ static bool execute(struct control *control, struct control_job *job) {
     if (mr_is_ok(job->err)) {
         job->err = change_end(control, job->run(control, job), &job->refusal);
     }
+    signin_settle(control, mr_is_ok(job->err));
     control->actor = (struct control_actor){.kind = CONTROL_ACTOR_SYSTEM};
     return control->committed > before;
 }

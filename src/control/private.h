@@ -15,7 +15,7 @@
 #include "ledger/record.h"
 #include "os/thread.h"
 
-#define CONTROL_PATH_MAX  4096
+#define CONTROL_PATH_MAX  CONTROL_PATH_SIZE
 #define CONTROL_KEY_BYTES 16
 
 /* What the transaction in progress has changed, and what was committed since the last snapshot. */
@@ -154,6 +154,9 @@ mr_err control_seal(struct control *control, const char *table, mr_str row, cons
 mr_err control_unseal(struct control *control, const char *table, mr_str row, const char *column,
                       mr_str box, mr_secret *ret_value);
 
+/* The value of a sealed row of the table meta, with the sealer as it is. MR_E_NOT_FOUND. */
+mr_err meta_get_sealed(struct control *control, const char *key, mr_secret *ret_value);
+
 /* ---- rows as objects of the snapshot: destinations/object.c, rules.c, access/rows.c, people/ ----
  */
 /* NULL in *ret_object where the row is gone or a tombstone. */
@@ -174,6 +177,8 @@ mr_err catalogue_load(struct control *control, struct catalogue *base,
 mr_err signing_key_make(struct control *control, mr_wall now);
 /* Reads all keys: signers and keyring. */
 mr_err signing_keys_load(struct control *control, mr_wall now);
+/* One line in the log where a key signs that is weaker than new ones. */
+void signing_keys_advise(struct control *control);
 void signing_keys_done(struct control *control);
 
 /* ---- jobs.c ---- */

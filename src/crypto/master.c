@@ -99,6 +99,17 @@ static mr_err dir_of(const char *path, char out[static MASTER_PATH_MAX]) {
     return join(dir, "", "", out);
 }
 
+mr_err master_key_next_path(const char *path, char out[static MASTER_PATH_MAX]) {
+    return join(mr_str_c(path), ".new", "", out);
+}
+
+mr_err master_key_move(const struct os_files *files, const char *from, const char *to) {
+    char dir[MASTER_PATH_MAX];
+    MR_TRY(dir_of(to, dir));
+    MR_TRY(files->rename(files->ctx, from, to));
+    return files->sync_dir(files->ctx, dir);
+}
+
 mr_err master_key_make(const struct os_files *files, struct secret_slab *slab, const char *path,
                        mr_secret *ret_key) {
     char dir[MASTER_PATH_MAX];

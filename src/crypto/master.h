@@ -14,6 +14,11 @@
  * ".key" behind it. MR_E_LIMIT past MASTER_PATH_MAX. */
 mr_err master_key_path(const struct os_files *files, const char *file, const char *credentials_dir,
                        const char *dir, char out[static MASTER_PATH_MAX]);
+/* Where the next key of the one at path lies while it takes its place: path with ".new" behind it.
+ * MR_E_LIMIT. */
+mr_err master_key_next_path(const char *path, char out[static MASTER_PATH_MAX]);
+/* Puts the key at from in the place of the one at to, synced. MR_E_IO, MR_E_NO_SPACE. */
+mr_err master_key_move(const struct os_files *files, const char *from, const char *to);
 /* Reads it into the slab. MR_E_NOT_FOUND, MR_E_IO (unreadable), MR_E_INVALID (another content),
  * MR_E_NOMEM, MR_E_LIMIT. */
 mr_err master_key_load(const struct os_files *files, struct secret_slab *slab, const char *path,

@@ -68,6 +68,11 @@ const uint8_t *sealer_key_id(const struct sealer *sealer) {
     return sealer->key_id;
 }
 
+bool seal_is_box(const struct sealer *sealer, mr_str bytes) {
+    return bytes.len >= SEAL_OVERHEAD && bytes.ptr[0] == FORMAT &&
+           memcmp(bytes.ptr + 1, sealer->key_id, SEAL_KEY_ID_BYTES) == 0;
+}
+
 static size_t place_encode(const struct sealer *sealer, const struct seal_place *place,
                            uint8_t out[static PLACE_MAX]) {
     const mr_str parts[3] = {place->table, place->row, place->column};

@@ -34,6 +34,8 @@ mr_err sealer_new(struct secret_slab *slab, mr_str master_key, struct sealer **r
 /* NULL is fine. */
 void sealer_free(struct sealer *sealer);
 const uint8_t *sealer_key_id(const struct sealer *sealer);
+/* Whether the bytes begin as a box of this key; opening it may fail all the same. */
+bool seal_is_box(const struct sealer *sealer, mr_str bytes);
 
 /* Appends the box of plain to out (MR_E_LIMIT past out's maximum, MR_E_NOMEM). */
 mr_err seal_close(const struct sealer *sealer, const struct seal_place *place, mr_str plain,

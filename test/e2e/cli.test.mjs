@@ -115,6 +115,8 @@ test('arguments that lack, or are too many', () => {
     [['users', 'set-password', '--data', at('x'), '--email', 'a@b.example'], /--password-file/],
     [['users', 'set-password', '--data', at('x'), '--email', 'a@b.example', '--password-file',
       at('secret'), 'x'], /too many: "x"/],
+    [['rotate-master-key'], /--data is needed/],
+    [['rotate-master-key', '--data', at('none'), 'x'], /too many: "x"/],
     [['secrets', 'import'], /import needs --data, --name/],
     [['secrets', 'get', 'whs_1'], /unknown action "get"/],
     [['secrets', 'delete', 'whs_1'], /unknown action "delete"/],
@@ -373,6 +375,7 @@ test('a data folder that is absent, a file, empty, in use or newer', () => {
   wrong(['serve', '--data', server.data, '--listen', '127.0.0.1:0'], IN_USE, /in use/);
   wrong(['check', '--data', server.data], IN_USE, /in use; stop the server/);
   wrong(importing(server.data), IN_USE, /in use by another process; stop the server/);
+  wrong(['rotate-master-key', '--data', server.data], IN_USE, /in use by another process; stop the server/);
   wrong(['init', '--data', server.data, ...owner], IN_USE, /in use by another process/);
 
   const data = at('newer');
@@ -386,6 +389,7 @@ test('a data folder that is absent, a file, empty, in use or newer', () => {
   wrong(['serve', '--data', data, '--listen', '127.0.0.1:0'], IN_USE, /newer version/);
   wrong(['check', '--data', data], IN_USE, /newer/);
   wrong(importing(data), IN_USE, /newer version/);
+  wrong(['rotate-master-key', '--data', data], IN_USE, /newer version/);
   wrong(['init', '--data', data, ...owner], IN_USE, /newer version/);
   rmSync(data, {recursive: true});
 });

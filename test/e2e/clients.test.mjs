@@ -321,6 +321,37 @@ describe('changes', () => {
     wrong(await as(token, 'DELETE', `/v1/clients/${fine.body.client_id}`), 403, 40403);
   });
 
+  test('a locked client is changed by an admin client that holds all its rights, and no other', async () => {
+    const global = (access) => ({globalResources: [{resourceName: 'API Clients', access}]});
+    const small = await make({client_type: 'admin', scopes: global(['Read', 'Write', 'Modify', 'Delete'])});
+    const token = await tokenOf(small);
+    const target = ({client_id: id}) => `/v1/clients/${id}`;
+    const mighty = await make({locked: true});
+    const version = (await server.api('GET', target(mighty))).headers.etag;
+    for (const [method, end, body] of [['PATCH', '', {locked: false}], ['PATCH', '', {name: 'n'}],
+      ['PATCH', '', {enabled: false}], ['DELETE', ''], ['POST', '/rotate-secret', {}],
+      ['POST', '/revoke-tokens', {}]]) {
+      wrong(await as(token, method, target(mighty) + end, body), 403, 40403, 'locked');
+    }
+    assert.equal((await server.api('GET', target(mighty))).headers.etag, version);
+    await tokenOf(mighty);
+    const equal = await make({locked: true, client_type: 'admin', scopes: global(['Read', 'Modify'])});
+    for (const locked of [false, true]) {
+      const changed = await as(token, 'PATCH', target(equal), {locked});
+      assert.equal(changed.status, 200, changed.text);
+    }
+    assert.equal((await as(token, 'DELETE', target(equal))).status, 204);
+    const open = await make({locked: false});
+    assert.equal((await as(token, 'PATCH', target(open), {name: 'another'})).status, 200);
+
+    // No admin any more; the token is as old as its scopes.
+    const poor = await make({locked: true, scopes: {}});
+    await server.must('PATCH', target(small), {client_type: 'standard', scopes: {globalResources: null}});
+    wrong(await as(token, 'PATCH', target(poor), {name: 'n'}), 403, 40403, 'locked');
+    wrong(await as(token, 'POST', '/v1/clients', {name: 'x', locked: null, client_type: 'admin', scopes: {}}),
+      403, 40403, 'admin clients');
+  });
+
   test('of twenty calls at once with one key one client is made', async () => {
     const name = `once ${randomUUID()}`;
     const body = {name, locked: false, scopes: everything};

@@ -87,6 +87,67 @@ test('no client of the account makes a link for its Owner: an Admin could have m
     assert.deepEqual(await audit('user.reset-link'), []);
   });
 
+// A token of a new admin client of the root account.
+async function tokenOf(globalResources, products = []) {
+  const made = await server.must('POST', '/v1/clients', {name: 'few rights', locked: null,
+    client_type: 'admin', scopes: {globalResources, products}});
+  const form = new URLSearchParams({grant_type: 'client_credentials',
+    client_id: made.client_id, client_secret: made.client_secret}).toString();
+  const {body} = await server.request('POST', '/api-services/v1/auth/token',
+    {headers: {'content-type': 'application/x-www-form-urlencoded'}, body: form});
+  return {authorization: `Bearer ${body.access_token}`};
+}
+
+test('who may make accounts names an Owner only where they may invite users', async () => {
+  const count = async () => (await server.must('GET', '/v1/accounts')).accounts.length;
+  const before = await count();
+  const accounts = {resourceName: 'Accounts', access: ['Write']};
+  const owned = {friendly_name: 'owned', owner_email: 'theirs@example.com'};
+  const few = await tokenOf([accounts]);
+  refused(await server.api('POST', '/v1/accounts', owned, few), 403, 20006, /Write on Users/);
+  for (const access of ['Read', 'Modify', 'Delete']) {
+    refused(await server.api('POST', '/v1/accounts', owned,
+      await tokenOf([accounts, {resourceName: 'Users', access: [access]}])), 403, 20006, /Write on Users/);
+  }
+  assert.equal(await count(), before);
+  assert.equal((await server.api('POST', '/v1/accounts', {friendly_name: 'nobody\'s'}, few)).status, 200);
+  const made = await server.api('POST', '/v1/accounts', owned,
+    await tokenOf([accounts, {resourceName: 'Users', access: ['Write']}]));
+  assert.equal(made.status, 200, made.text);
+});
+
+test('no client changes or removes a user who has more rights than it holds', async () => {
+  const users = [{resourceName: 'Users', access: ['Read', 'Write', 'Modify', 'Delete']}];
+  const few = await tokenOf(users);
+  const invite = async (role, products) => (await server.must('POST', '/v1/users',
+    {email: `u${randomBytes(4).toString('hex')}@example.com`, role, products})).id;
+  const state = async (id) => (await server.must('GET', `/v1/users/${id}`));
+  const invited = await invite('default');
+  for (const id of [ids.admin, ids.developer, ids.owner, invited]) {
+    const before = await state(id);
+    for (const body of [{name: 'x'}, {role: 'default'}, {status: 'DISABLED'}, {products: ['Events']}]) {
+      refused(await server.api('PATCH', `/v1/users/${id}`, body, few), 403, 20006, /more rights than it holds/);
+    }
+    refused(await server.api('DELETE', `/v1/users/${id}`, undefined, few), 403, 20006, /more rights than it holds/);
+    refused(await server.api('POST', `/v1/users/${id}/invite`, {}, few), id === invited ? 403 : 409,
+      id === invited ? 20006 : 20409);
+    assert.deepEqual(await state(id), before);
+  }
+  // All that a user of the role Default may do with one product, and no more.
+  const reads = (names) => names.map((resourceName) => ({resourceName, access: ['Read']}));
+  const enough = await tokenOf([...users, ...reads(['API Clients', 'Accounts'])], reads(['Events']));
+  const one = await invite('default', ['Events']);
+  const changed = await server.api('PATCH', `/v1/users/${one}`, {name: 'One'}, enough);
+  assert.equal(changed.status, 200, changed.text);
+  refused(await server.api('PATCH', `/v1/users/${one}`, {products: ['Webhooks']}, enough), 403, 20006,
+    /more rights than they hold/);
+  refused(await server.api('PATCH', `/v1/users/${one}`, {role: 'admin'}, enough), 403, 20006,
+    /more rights than they hold/);
+  refused(await server.api('DELETE', `/v1/users/${invited}`, undefined, enough), 403, 20006);
+  assert.equal((await server.api('DELETE', `/v1/users/${one}`, undefined, enough)).status, 204);
+  assert.equal((await server.api('DELETE', `/v1/users/${invited}`)).status, 204);
+});
+
 test('an account whose Owner never came gets one from the Owner above', async () => {
   const none = await server.must('POST', '/v1/accounts', {friendly_name: 'none named'});
   const wrong = await server.must('POST', '/v1/accounts',

@@ -6,8 +6,8 @@
  * the counts, the test writes the wishes.
  *
  * KILL_AT ends the program as kill -9 does, before the change of a file with that number (write,
- * truncation, sync, removal), or with KILL_TEARS after half of a write: so a test can die between
- * any two steps of a flow.
+ * truncation, sync, renaming, removal), or with KILL_TEARS after half of a write: so a test can die
+ * between any two steps of a flow.
  *
  * A full disk is told as a real one tells it: writes into blocks that a file already has succeed,
  * writes and allocations that make it grow fail with ENOSPC, and statvfs sees nothing free.
@@ -109,6 +109,22 @@ static bool may_change(int fd, bool *tears) {
             *tears = true;
             return true;
         }
+        die();
+    }
+    return true;
+}
+
+/* Before a name is given or taken away. */
+static bool may_rename(const char *path) {
+    if (state == NULL || (wanted_path != NULL && strstr(path, wanted_path) == NULL)) {
+        return true;
+    }
+    if (word(READ_ONLY) != 0) {
+        errno = EROFS;
+        return false;
+    }
+    uint64_t change = atomic_fetch_add(&state[CHANGES], 1) + 1;
+    if (word(KILL_AT) != 0 && change >= word(KILL_AT)) {
         die();
     }
     return true;
@@ -255,6 +271,16 @@ ssize_t pwrite64(int fd, const void *bytes, size_t n, off64_t at) {
     return write_at(fd, bytes, n, at, real);
 }
 
+int rename(const char *from, const char *to) {
+    REAL(rename)
+    return may_rename(to) ? real(from, to) : -1;
+}
+
+int unlink(const char *path) {
+    REAL(unlink)
+    return may_rename(path) ? real(path) : -1;
+}
+
 static int64_t sum(const struct iovec *iov, int n) {
     int64_t total = 0;
     for (int i = 0; i < n; i++) {
@@ -263,14 +289,23 @@ static int64_t sum(const struct iovec *iov, int n) {
     return total;
 }
 
+/* Torn: half of the first piece. */
 ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t at) {
     REAL(pwritev)
-    return is_full_for(fd, at + sum(iov, n)) ? -1 : real(fd, iov, n, at);
+    bool tears = false;
+    if (is_full_for(fd, at + sum(iov, n)) || !may_change(fd, &tears)) {
+        return -1;
+    }
+    if (tears) {
+        struct iovec half = {.iov_base = iov[0].iov_base, .iov_len = iov[0].iov_len / 2};
+        (void)!real(fd, &half, 1, at);
+        die();
+    }
+    return real(fd, iov, n, at);
 }
 
 ssize_t pwritev64(int fd, const struct iovec *iov, int n, off64_t at) {
-    REAL(pwritev64)
-    return is_full_for(fd, at + sum(iov, n)) ? -1 : real(fd, iov, n, at);
+    return pwritev(fd, iov, n, at);
 }
 
 ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t at, int flags) {

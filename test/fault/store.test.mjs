@@ -107,6 +107,14 @@ async function refusesPeople({server, ids, browser, link}) {
     assert.deepEqual(difference(before, dump(server)), {}, route);
   }
   assert.equal((await browser.call('GET', '/v1/session')).status, 200, 'still signed in');
+  // What ends so was no attempt, however wrong: nobody is made to wait for it.
+  const wrong = `${password} not`;
+  for (let n = 0; n < 7; n++) {
+    const answer = await browser.call('POST', '/v1/session', {email: ids.user.email, password: wrong});
+    assert.equal(answer.status, 503, answer.text);
+    const again = await browser.call('POST', '/v1/profile/totp', {password: wrong});
+    assert.equal(again.status, 503, again.text);
+  }
 }
 
 // What needs a second factor, a ticket or the Owner: {name, browser, target, body} each.

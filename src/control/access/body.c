@@ -64,7 +64,8 @@ static const struct shape_member client_members[] = {
     {.name = "locked",
      .kind = SHAPE_BOOL,
      .flags = SHAPE_NEEDED | SHAPE_NULLABLE,
-     .what = "true: only the Owner, Admins, admin clients and its owner change it"},
+     .what = "true: only the Owner, Admins, its owner, and admin clients with all its rights "
+             "change it"},
     {.name = "scopes",
      .kind = SHAPE_INNER,
      .flags = SHAPE_NEEDED,

@@ -5,11 +5,13 @@
  * job's actor:
  *
  *   an admin client is touched by Owner, Admins and admin clients only
- *   a locked client by those and by its owner
+ *   a locked client by Owner and Admins, by its owner, and by an admin client that holds whatever
+ *     the locked one may do
  *   rights, and a secret that gives them, go only to callers who hold them themselves
  *
- * A client that calls counts as an admin: the scope API Clients is a global one, and those are
- * admin clients' alone. */
+ * KORE's pages name Owner, Admins and the client's owner for locked clients; its API has no call
+ * that changes one. An admin client stands for an Admin no further than its own rights go. Whether
+ * a client is an admin is what its row says now: a token may be older. */
 #include "control/access/parts.h"
 
 #include "base/mem.h"
@@ -27,21 +29,29 @@ static const struct body_place place = {.path = "", .wrong = REFUSAL_CLIENT_MALF
 
 struct editor {
     bool is_admin;
-    mr_str email; /* of a user; absent: none */
+    bool is_client;
+    mr_str email;                   /* of a user; absent: none */
+    const struct auth_scopes *held; /* NULL: no bound */
 };
 
-static mr_err find_editor(struct control *control, mr_arena *arena, struct editor *ret_editor) {
-    *ret_editor = (struct editor){.is_admin = control->actor.kind == CONTROL_ACTOR_SYSTEM ||
-                                              control->actor.kind == CONTROL_ACTOR_CLIENT,
-                                  .email = MR_STR_NONE};
-    if (control->actor.kind != CONTROL_ACTOR_USER) {
+static mr_err find_editor(struct control *control, const struct auth_scopes *held, mr_arena *arena,
+                          struct editor *ret_editor) {
+    const struct control_actor *actor = &control->actor;
+    *ret_editor = (struct editor){.is_admin = actor->kind == CONTROL_ACTOR_SYSTEM,
+                                  .is_client = actor->kind == CONTROL_ACTOR_CLIENT,
+                                  .email = MR_STR_NONE,
+                                  .held = held};
+    if (actor->kind != CONTROL_ACTOR_USER && !ret_editor->is_client) {
         return MR_OK;
     }
     struct query query = query_begin(
-        &control->store, "SELECT role IN ('owner', 'admin'), email FROM users WHERE id = ?1");
-    query_text(&query, control->actor.id);
+        &control->store, ret_editor->is_client
+                             ? "SELECT type, NULL FROM clients WHERE id = ?1"
+                             : "SELECT role IN ('owner', 'admin'), email FROM users WHERE id = ?1");
+    query_text(&query, actor->id);
     while (query_row(&query)) {
-        ret_editor->is_admin = query_col_i64(&query, 0) != 0;
+        int64_t first = query_col_i64(&query, 0);
+        ret_editor->is_admin = ret_editor->is_client ? first == AUTH_CLIENT_ADMIN : first != 0;
         ret_editor->email = query_col_text(&query, 1, arena);
     }
     return query_end(&query);
@@ -58,14 +68,15 @@ static mr_err may_be_admin(const struct editor *editor, enum auth_client_type ty
 static mr_err may_edit(const struct editor *editor, const struct client_view *view,
                        struct refusal *ret_refusal) {
     MR_TRY(may_be_admin(editor, view->type, ret_refusal));
-    if (view->locked != 1 || editor->is_admin ||
+    bool holds_all = !editor->is_client || editor->held == NULL ||
+                     auth_scopes_within(&view->scopes, editor->held);
+    if (view->locked != 1 || (editor->is_admin && holds_all) ||
         (editor->email.len > 0 && mr_str_eq_nocase(editor->email, view->client_owner))) {
         return MR_OK;
     }
-    return refuse(
-        ret_refusal, REFUSAL_CLIENT_DENIED,
-        "The client is locked: only the Owner, Admins, admin clients and its owner change "
-        "it.");
+    return refuse(ret_refusal, REFUSAL_CLIENT_DENIED,
+                  "The client is locked: only the Owner, Admins, its owner, and admin clients that "
+                  "hold all its rights change it.");
 }
 
 /* Names what is not held. */
@@ -91,11 +102,12 @@ static mr_err may_give(const struct auth_scopes *scopes, const struct auth_scope
 }
 
 /* The client, where the caller may change it as it stands. */
-static mr_err take_for_change(struct control *control, uint32_t account, mr_str id,
-                              uint32_t if_version, mr_arena *arena, struct editor *ret_editor,
-                              struct client_view *view, struct refusal *ret_refusal) {
+static mr_err take_for_change(struct control *control, uint32_t account,
+                              const struct auth_scopes *held, mr_str id, uint32_t if_version,
+                              mr_arena *arena, struct editor *ret_editor, struct client_view *view,
+                              struct refusal *ret_refusal) {
     MR_TRY(client_find(control, account, id, arena, view, ret_refusal));
-    MR_TRY(find_editor(control, arena, ret_editor));
+    MR_TRY(find_editor(control, held, arena, ret_editor));
     MR_TRY(may_edit(ret_editor, view, ret_refusal));
     if (if_version != 0 && if_version != view->version) {
         return refuse(ret_refusal, REFUSAL_PRECONDITION, "The client was changed meanwhile.");
@@ -191,7 +203,7 @@ static mr_err create_judged(struct control *control, uint32_t account,
         MR_TRY(client_account_find(control, account, account_id, &account, ret_refusal));
     }
     MR_TRY(client_check(&spec, ret_refusal));
-    MR_TRY(find_editor(control, arena, &editor));
+    MR_TRY(find_editor(control, held, arena, &editor));
     MR_TRY(may_be_admin(&editor, spec.type, ret_refusal));
     MR_TRY(may_give(&spec.scopes, held, ret_refusal));
     return create_inner(control, account, &spec, arena, ret_view, ret_secret, ret_refusal);
@@ -220,7 +232,8 @@ static mr_err patch_inner(struct control *control, uint32_t account, const struc
     struct client_view before;
     struct editor editor;
     bool takes_default = false;
-    MR_TRY(take_for_change(control, account, id, if_version, arena, &editor, &before, ret_refusal));
+    MR_TRY(take_for_change(control, account, held, id, if_version, arena, &editor, &before,
+                           ret_refusal));
     *view = before;
     MR_TRY(client_body_apply(body, arena, view, &takes_default, ret_refusal));
     const struct client_spec after = {.name = view->name,
@@ -252,11 +265,13 @@ mr_err clients_patch(struct control *control, uint32_t account, const struct aut
                       ret_refusal);
 }
 
-static mr_err delete_inner(struct control *control, uint32_t account, mr_str id,
-                           uint32_t if_version, mr_arena *arena, struct refusal *ret_refusal) {
+static mr_err delete_inner(struct control *control, uint32_t account,
+                           const struct auth_scopes *held, mr_str id, uint32_t if_version,
+                           mr_arena *arena, struct refusal *ret_refusal) {
     struct client_view view;
     struct editor editor;
-    MR_TRY(take_for_change(control, account, id, if_version, arena, &editor, &view, ret_refusal));
+    MR_TRY(take_for_change(control, account, held, id, if_version, arena, &editor, &view,
+                           ret_refusal));
     struct query query = query_begin(&control->store, "DELETE FROM clients WHERE number = ?1");
     query_i64(&query, view.number);
     MR_TRY(query_run(&query));
@@ -264,12 +279,12 @@ static mr_err delete_inner(struct control *control, uint32_t account, mr_str id,
     return client_tell(control, account, "client.delete", &view, NULL, NULL);
 }
 
-mr_err clients_delete(struct control *control, uint32_t account, mr_str client_id,
-                      uint32_t if_version, struct refusal *ret_refusal) {
+mr_err clients_delete(struct control *control, uint32_t account, const struct auth_scopes *held,
+                      mr_str client_id, uint32_t if_version, struct refusal *ret_refusal) {
     mr_arena arena;
     MR_TRY(change_begin(control, ret_refusal));
     mr_arena_init(&arena, 65536);
-    mr_err err = delete_inner(control, account, client_id, if_version, &arena, ret_refusal);
+    mr_err err = delete_inner(control, account, held, client_id, if_version, &arena, ret_refusal);
     err = change_end(control, err, ret_refusal);
     mr_arena_done(&arena);
     return err;
@@ -297,7 +312,7 @@ static mr_err rotate_inner(struct control *control, uint32_t account,
                            struct refusal *ret_refusal) {
     struct editor editor;
     mr_str secret = MR_STR_NONE;
-    MR_TRY(take_for_change(control, account, id, 0, arena, &editor, view, ret_refusal));
+    MR_TRY(take_for_change(control, account, held, id, 0, arena, &editor, view, ret_refusal));
     MR_TRY(may_give(&view->scopes, held, ret_refusal));
     MR_TRY(make_secret(arena, &secret));
     MR_TRY(put_secret(control, view->number, secret, ends_tokens));
@@ -330,21 +345,22 @@ mr_err clients_rotate_secret(struct control *control, uint32_t account,
     return change_end(control, err, ret_refusal);
 }
 
-static mr_err revoke_inner(struct control *control, uint32_t account, mr_str id, mr_arena *arena,
+static mr_err revoke_inner(struct control *control, uint32_t account,
+                           const struct auth_scopes *held, mr_str id, mr_arena *arena,
                            struct client_view *view, struct refusal *ret_refusal) {
     struct editor editor;
-    MR_TRY(take_for_change(control, account, id, 0, arena, &editor, view, ret_refusal));
+    MR_TRY(take_for_change(control, account, held, id, 0, arena, &editor, view, ret_refusal));
     MR_TRY(client_update(control, view, true));
     MR_TRY(client_find(control, account, id, arena, view, ret_refusal));
     return note(control, account, view->number, "client.revoke-tokens", view->client_id,
                 MR_STR_NONE);
 }
 
-mr_err clients_revoke_tokens(struct control *control, uint32_t account, mr_str client_id,
-                             mr_arena *arena, struct client_view *ret_view,
-                             struct refusal *ret_refusal) {
+mr_err clients_revoke_tokens(struct control *control, uint32_t account,
+                             const struct auth_scopes *held, mr_str client_id, mr_arena *arena,
+                             struct client_view *ret_view, struct refusal *ret_refusal) {
     MR_TRY(change_begin(control, ret_refusal));
     return change_end(control,
-                      revoke_inner(control, account, client_id, arena, ret_view, ret_refusal),
+                      revoke_inner(control, account, held, client_id, arena, ret_view, ret_refusal),
                       ret_refusal);
 }

@@ -206,6 +206,17 @@ mr_err signing_keys_load(struct control *control, mr_wall now) {
     return err;
 }
 
+void signing_keys_advise(struct control *control) {
+    /* The oldest signs now: those behind it wait. */
+    const struct signing_signer *signer = &control->signers[0];
+    int bits = auth_signer_bits(signer->signer);
+    if (bits < AUTH_KEY_BITS) {
+        mr_warn(control->options.log, "signing_key_weak", mr_kv_c("kid", signer->kid),
+                mr_kv_i64("bits", bits), mr_kv_i64("new_keys_have", AUTH_KEY_BITS),
+                mr_kv_c("advice", "rotate it: millrace keys rotate"));
+    }
+}
+
 /* ---- signing ---- */
 
 mr_err signing_key_take(struct control *control, mr_wall now, uint32_t expiry_s,

@@ -117,8 +117,11 @@ static mr_err issue(struct control *control, mr_str client_id, mr_str client_sec
         return refuse(ret_refusal, REFUSAL_NO_TOKEN,
                       "Invalid client or Invalid client credentials");
     }
+    if (mr_is_err(err)) {
+        slow_door_take_back(control->token_door, client_id, control->actor.address);
+        return err;
+    }
     slow_door_opened(control->token_door, client_id, control->actor.address, at);
-    MR_TRY(err);
     MR_TRY(client_by_number(control, found.number, arena, &view));
     return sign_token(control, &view, found.generation, now, arena, token);
 }

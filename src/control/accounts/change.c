@@ -217,9 +217,9 @@ static mr_err insert(struct control *control, uint32_t parent, const struct acco
     return query_run(&query);
 }
 
-static mr_err create_judged(struct control *control, uint32_t parent, json_value root,
-                            mr_str base_url, mr_arena *arena, struct account_view *ret_view,
-                            struct refusal *ret_refusal) {
+static mr_err create_judged(struct control *control, const struct auth_scopes *held,
+                            uint32_t parent, json_value root, mr_str base_url, mr_arena *arena,
+                            struct account_view *ret_view, struct refusal *ret_refusal) {
     char id[CRYPTO_ID_SIZE];
     struct link_made made = {.url = MR_STR_NONE};
     mr_wall now = os_wall_now();
@@ -229,6 +229,11 @@ static mr_err create_judged(struct control *control, uint32_t parent, json_value
                                 .unknown_types = MODEL_UNKNOWN_ACCEPT,
                                 .created_ms = mr_wall_ms(now)};
     MR_TRY(read_body(root, arena, &view, ret_refusal));
+    if (view.owner_email.len > 0 && held != NULL &&
+        !auth_scopes_allow(held, AUTH_RES_USERS, AUTH_WRITE)) {
+        return refuse(ret_refusal, REFUSAL_DENIED,
+                      "owner_email invites a user, which takes Write on Users too.");
+    }
     MR_TRY(check_room(control, parent, ret_refusal));
     MR_TRY(number_take(control, "account", &view.number));
     view.id = mr_str_of(id, crypto_id_make(MR_STR("acct_"), now, id));
@@ -244,14 +249,14 @@ static mr_err create_judged(struct control *control, uint32_t parent, json_value
     return MR_OK;
 }
 
-mr_err accounts_create(struct control *control, uint32_t parent, mr_str body, mr_str base_url,
-                       mr_arena *arena, struct account_view *ret_view,
+mr_err accounts_create(struct control *control, const struct auth_scopes *held, uint32_t parent,
+                       mr_str body, mr_str base_url, mr_arena *arena, struct account_view *ret_view,
                        struct refusal *ret_refusal) {
     json_tape tape;
     MR_TRY(change_begin(control, ret_refusal));
     mr_err err = shape_read(&tape, body, &account_shape, SHAPE_CREATE, ret_refusal);
     if (mr_is_ok(err)) {
-        err = create_judged(control, parent, json_root(&tape), base_url, arena, ret_view,
+        err = create_judged(control, held, parent, json_root(&tape), base_url, arena, ret_view,
                             ret_refusal);
     }
     json_tape_done(&tape);

@@ -61,6 +61,18 @@ static mr_err judge_grant(const struct user_editor *editor, const struct user_dr
                : refuse(ret_refusal, REFUSAL_DENIED, "Nobody gives more rights than they hold.");
 }
 
+/* And a client that may only remove users could rid the account of its Admins. Users may by their
+ * role: an Admin of some products changes everybody but the Owner. */
+static mr_err judge_reach(const struct user_editor *editor, const struct user_view *view,
+                          struct refusal *ret_refusal) {
+    struct auth_scopes had;
+    MR_TRY(auth_role_scopes(view->role, view->products, &had));
+    return editor->user != 0 || editor->scopes == NULL || auth_scopes_within(&had, editor->scopes)
+               ? MR_OK
+               : refuse(ret_refusal, REFUSAL_DENIED,
+                        "No client changes or removes a user who has more rights than it holds.");
+}
+
 /* What no role allows. */
 static mr_err judge_draft(const struct user_editor *editor, const struct user_view *view,
                           const struct user_draft *draft, struct refusal *ret_refusal) {
@@ -146,6 +158,7 @@ static mr_err patch_inner(struct control *control, const struct user_editor *edi
                           uint32_t account, mr_str id, mr_str body, uint32_t if_version,
                           mr_arena *arena, struct user_view *view, struct refusal *ret_refusal) {
     MR_TRY(users_get(control, account, id, arena, view, ret_refusal));
+    MR_TRY(judge_reach(editor, view, ret_refusal));
     MR_TRY(check_version(view, if_version, ret_refusal));
     struct user_draft draft = {view->name, view->role, view->status, view->products};
     MR_TRY(read_draft(body, arena, &draft, ret_refusal));
@@ -180,6 +193,7 @@ static mr_err delete_inner(struct control *control, const struct user_editor *ed
                            struct refusal *ret_refusal) {
     struct user_view view;
     MR_TRY(users_get(control, account, id, arena, &view, ret_refusal));
+    MR_TRY(judge_reach(editor, &view, ret_refusal));
     MR_TRY(check_version(&view, if_version, ret_refusal));
     if (view.role == AUTH_ROLE_OWNER) {
         return refuse(ret_refusal, REFUSAL_INVALID_ACCOUNT,

@@ -2,7 +2,10 @@
  *
  * What is kept between calls lies in memory only, and a restart forgets it: how often whom and from
  * where was tried in vain (auth/slow.h), and the tickets of those whose password was right. A
- * ticket is 256 random bits, kept as the start of its hash, like a session. */
+ * ticket is 256 random bits, kept as the start of its hash, like a session.
+ *
+ * Memory follows the store: an attempt is noted while its job runs, and signin_settle makes it
+ * count once the transaction is on disk, or takes it back where that failed. */
 #include "control/people/signin.h"
 
 #include "auth/slow.h"
@@ -11,6 +14,7 @@
 #include "control/people/totp.h"
 #include "control/private.h"
 #include "os/clock.h"
+#include "os/socket.h"
 
 #include <stdio.h>
 
@@ -34,7 +38,8 @@ static const struct shape_member signin_members[] = {
      .kind = SHAPE_TEXT,
      .min = 1,
      .max = 64,
-     .what = "Where the e-mail is a user in several accounts: which one"},
+     .what = "Where the e-mail is a user in several accounts: which one; else the one that had "
+             "it first"},
 };
 const struct shape signin_shape = {"Session", signin_members, COUNT(signin_members)};
 
@@ -62,13 +67,23 @@ struct ticket {
     mr_mono ends;
 };
 
+/* Of the job that runs. */
+struct attempt {
+    struct slow_door *door; /* NULL: none */
+    char who[USER_EMAIL_MAX + 1];
+    char address[OS_ADDR_TEXT_SIZE];
+    bool is_judged; /* else: it has entered, no more */
+    bool is_right;
+    struct ticket *ticket; /* of a second factor; else NULL */
+};
+
 struct signin {
     struct slow_door *passwords; /* by e-mail */
     struct slow_door *codes;     /* by user */
     struct slow_door *again;     /* by user */
-    size_t next;                 /* ticket to be taken */
+    struct attempt attempt;
+    size_t next; /* ticket to be taken */
     struct ticket tickets[TICKETS];
-    struct ticket *used; /* in the open change: gone once that is stored */
 };
 
 void signin_free(struct signin *signin) {
@@ -116,31 +131,74 @@ static mr_err enter(struct slow_door *door, mr_str who, mr_str address,
     return err;
 }
 
+/* ---- attempts ---- */
+
+static struct attempt *note(struct control *control, struct slow_door *door, mr_str who,
+                            mr_str address) {
+    struct attempt *attempt = &control->signin->attempt;
+    *attempt = (struct attempt){.door = door};
+    bool fits = mr_str_to_c(who, attempt->who, sizeof attempt->who) &&
+                mr_str_to_c(mr_str_is_absent(address) ? MR_STR("") : address, attempt->address,
+                            sizeof attempt->address);
+    MR_ASSERT(fits);
+    return attempt;
+}
+
+static void settle_ticket(const struct attempt *attempt) {
+    struct ticket *ticket = attempt->ticket;
+    if (ticket != NULL && (attempt->is_right || ++ticket->tries >= SIGNIN_TICKET_TRIES)) {
+        ticket->id[0] = '\0';
+    }
+}
+
+void signin_settle(struct control *control, bool is_stored) {
+    if (control->signin == NULL || control->signin->attempt.door == NULL) {
+        return;
+    }
+    struct attempt attempt = control->signin->attempt;
+    control->signin->attempt = (struct attempt){.door = NULL};
+    mr_str who = mr_str_c(attempt.who);
+    mr_str address = mr_str_c(attempt.address);
+    if (!is_stored) {
+        slow_door_take_back(attempt.door, who, address);
+    } else if (attempt.is_judged) {
+        settle_ticket(&attempt);
+        if (attempt.is_right) {
+            slow_door_opened(attempt.door, who, address, os_mono_now());
+        }
+    }
+}
+
+/* Where no job does it: calls without one, in tests. */
+static mr_err settled(struct control *control, mr_err err) {
+    if (control->store.depth == 0) {
+        signin_settle(control, mr_is_ok(err));
+    }
+    return err;
+}
+
 /* ---- e-mail and password ---- */
 
-static mr_err find_candidates(struct control *control, mr_str email, mr_str account_id,
-                              mr_arena *arena, struct signin_candidates *candidates) {
+static mr_err find_candidate(struct control *control, mr_str email, mr_str account_id,
+                             mr_arena *arena, struct signin_candidates *candidates) {
     struct query query = query_begin(
         &control->store,
         "SELECT u.number, u.password FROM users u JOIN accounts a ON a.number = u.account"
         " WHERE u.email = ?1 AND u.status = 'ACTIVE' AND u.password IS NOT NULL"
-        " AND (?2 IS NULL OR a.id = ?2) ORDER BY u.signed_in_ms DESC, u.number LIMIT ?3");
+        " AND (?2 IS NULL OR a.id = ?2) ORDER BY u.number LIMIT 1");
     query_text(&query, email);
     query_text(&query, account_id);
-    query_i64(&query, PASSWORDS_TRIES_MAX);
     candidates->n = 0;
-    mr_err err = MR_OK;
-    while (mr_is_ok(err) && candidates->n < PASSWORDS_TRIES_MAX && query_row(&query)) {
-        size_t i = candidates->n++;
-        candidates->users[i] = (uint32_t)query_col_i64(&query, 0);
-        candidates->hashes[i] = query_col_text(&query, 1, arena);
+    while (query_row(&query)) {
+        candidates->n = 1;
+        candidates->user = (uint32_t)query_col_i64(&query, 0);
+        candidates->hash = query_col_text(&query, 1, arena);
         /* A damaged row matches nothing. */
-        if (candidates->hashes[i].len >= PASSWORD_HASH_SIZE) {
-            candidates->hashes[i] = MR_STR("");
+        if (candidates->hash.len >= PASSWORD_HASH_SIZE) {
+            candidates->hash = MR_STR("");
         }
     }
-    mr_err ended = query_end(&query);
-    return mr_is_err(err) ? err : ended;
+    return query_end(&query);
 }
 
 mr_err signin_begin(struct control *control, mr_str email, mr_str account_id, mr_str address,
@@ -153,9 +211,20 @@ mr_err signin_begin(struct control *control, mr_str email, mr_str account_id, mr
         err = enter(signin->passwords, folded, address, ret_refusal);
     }
     if (mr_is_ok(err)) {
-        err = find_candidates(control, folded, account_id, arena, ret_candidates);
+        (void)note(control, signin->passwords, folded, address);
+        err = find_candidate(control, folded, account_id, arena, ret_candidates);
     }
-    return refuse_error(control, err, ret_refusal);
+    return settled(control, refuse_error(control, err, ret_refusal));
+}
+
+void signin_give_up(struct control *control, mr_str email, mr_str address) {
+    mr_arena arena;
+    mr_arena_init(&arena, 4096);
+    mr_str folded = user_email_fold(&arena, email);
+    if (!mr_str_is_absent(folded) && control->signin != NULL) {
+        slow_door_take_back(control->signin->passwords, folded, address);
+    }
+    mr_arena_done(&arena);
 }
 
 /* Stands for an e-mail that nobody here has, because people type passwords into the wrong field:
@@ -248,32 +317,25 @@ static mr_err make_ticket(struct control *control, uint32_t user, uint32_t gener
     return MR_OK;
 }
 
-static mr_err finish_inner(struct control *control, mr_str email,
-                           const struct signin_candidates *candidates, int matched, mr_str new_hash,
-                           const struct signin_caller *caller, struct signin_outcome *outcome,
-                           mr_arena *arena) {
+static mr_err finish_inner(struct control *control, const struct signin_candidates *candidates,
+                           int matched, mr_str new_hash, mr_str folded,
+                           const struct signin_caller *caller, struct signin_outcome *outcome) {
     uint32_t user = 0;
     uint32_t generation = 0;
     bool has_factor = false;
     bool is_right = false;
     if (matched >= 0) {
-        user = candidates->users[matched];
-        MR_TRY(take_user(control, user, candidates->hashes[matched], &generation, &has_factor,
-                         &is_right));
-    }
-    mr_str folded = user_email_fold(arena, email);
-    if (mr_str_is_absent(folded)) {
-        return MR_ERR(MR_E_NOMEM);
+        user = candidates->user;
+        MR_TRY(take_user(control, user, candidates->hash, &generation, &has_factor, &is_right));
     }
     if (!is_right && candidates->n > 0) {
-        return audit_wrong(control, candidates->users[0], MR_STR_NONE, "password");
+        return audit_wrong(control, candidates->user, MR_STR_NONE, "password");
     }
     if (!is_right) {
         char unknown[UNKNOWN_SIZE];
         MR_TRY(format_unknown(control, folded, unknown));
         return audit_wrong(control, 0, mr_str_c(unknown), "password");
     }
-    slow_door_opened(control->signin->passwords, folded, caller->address, os_mono_now());
     if (new_hash.len > 0) {
         MR_TRY(store_rehashed(control, user, new_hash));
     }
@@ -288,13 +350,21 @@ mr_err signin_finish(struct control *control, mr_str email,
     struct signin_outcome outcome = {.kind = SIGNIN_WRONG};
     mr_arena arena;
     mr_arena_init_private(&arena, 65536);
-    mr_err err = change_begin(control, ret_refusal);
+    mr_str folded = user_email_fold(&arena, email);
+    mr_err err = mr_str_is_absent(folded) ? MR_ERR(MR_E_NOMEM) : MR_OK;
+    struct attempt *attempt = NULL;
     if (mr_is_ok(err)) {
-        err = change_end(
-            control,
-            finish_inner(control, email, candidates, matched, new_hash, caller, &outcome, &arena),
-            ret_refusal);
+        attempt = note(control, control->signin->passwords, folded, caller->address);
+        err = change_begin(control, ret_refusal);
     }
+    if (mr_is_ok(err)) {
+        err = change_end(control,
+                         finish_inner(control, candidates, matched, new_hash, folded, caller, &outcome),
+                         ret_refusal);
+        attempt->is_judged = true;
+        attempt->is_right = outcome.kind != SIGNIN_WRONG;
+    }
+    err = settled(control, err);
     mr_arena_done(&arena);
     if (mr_is_ok(err)) {
         *ret_outcome = outcome;
@@ -344,7 +414,6 @@ static mr_err second_inner(struct control *control, mr_str text, mr_str code,
     struct ticket *ticket = find_ticket(control, text);
     mr_str user_id = MR_STR_NONE;
     bool is_sound = false;
-    bool is_right = false;
     if (ticket == NULL) {
         return MR_OK;
     }
@@ -355,27 +424,12 @@ static mr_err second_inner(struct control *control, mr_str text, mr_str code,
         return MR_OK;
     }
     MR_TRY(enter(control->signin->codes, user_id, caller->address, ret_refusal));
-    MR_TRY(totp_judge(control, user, code, caller->now, &is_right));
-    if (!is_right) {
-        if (++ticket->tries >= SIGNIN_TICKET_TRIES) {
-            ticket->id[0] = '\0';
-        }
-        return audit_wrong(control, user, MR_STR_NONE, "second_factor");
-    }
-    control->signin->used = ticket;
-    slow_door_opened(control->signin->codes, user_id, caller->address, os_mono_now());
-    return open_session(control, user, caller, outcome);
-}
-
-void signin_settle(struct control *control, bool is_stored) {
-    struct signin *signin = control->signin;
-    if (signin == NULL || signin->used == NULL) {
-        return;
-    }
-    if (is_stored) {
-        signin->used->id[0] = '\0';
-    }
-    signin->used = NULL;
+    struct attempt *attempt = note(control, control->signin->codes, user_id, caller->address);
+    attempt->ticket = ticket;
+    MR_TRY(totp_judge(control, user, code, caller->now, &attempt->is_right));
+    attempt->is_judged = true;
+    return attempt->is_right ? open_session(control, user, caller, outcome)
+                             : audit_wrong(control, user, MR_STR_NONE, "second_factor");
 }
 
 mr_err signin_second(struct control *control, mr_str ticket, mr_str code,
@@ -390,6 +444,7 @@ mr_err signin_second(struct control *control, mr_str ticket, mr_str code,
                          second_inner(control, ticket, code, caller, &arena, &outcome, ret_refusal),
                          ret_refusal);
     }
+    err = settled(control, err);
     mr_arena_done(&arena);
     if (mr_is_ok(err)) {
         *ret_outcome = outcome;
@@ -407,6 +462,7 @@ static mr_err again_inner(struct control *control, uint32_t user, mr_str address
     MR_TRY(users_get_number(control, user, arena, view, ret_refusal));
     MR_TRY(signin_of(control, &signin));
     MR_TRY(enter(signin->again, view->id, address, ret_refusal));
+    (void)note(control, signin->again, view->id, address);
     struct query query = query_begin(
         &control->store, "SELECT coalesce(u.password, ''), a.friendly_name FROM users u"
                          " JOIN accounts a ON a.number = u.account WHERE u.number = ?1");
@@ -421,10 +477,10 @@ static mr_err again_inner(struct control *control, uint32_t user, mr_str address
 mr_err signin_again_begin(struct control *control, uint32_t user, mr_str address, mr_arena *arena,
                           struct user_view *ret_view, mr_str *ret_account_name, mr_str *ret_hash,
                           struct refusal *ret_refusal) {
-    return refuse_error(control,
-                        again_inner(control, user, address, arena, ret_view, ret_account_name,
-                                    ret_hash, ret_refusal),
-                        ret_refusal);
+    return settled(control, refuse_error(control,
+                                         again_inner(control, user, address, arena, ret_view,
+                                                     ret_account_name, ret_hash, ret_refusal),
+                                         ret_refusal));
 }
 
 mr_err signin_again_finish(struct control *control, uint32_t user, mr_str address, bool is_right,
@@ -435,13 +491,28 @@ mr_err signin_again_finish(struct control *control, uint32_t user, mr_str addres
     mr_err err = change_begin(control, ret_refusal);
     if (mr_is_ok(err)) {
         err = users_get_number(control, user, &arena, &view, ret_refusal);
-        if (mr_is_ok(err) && is_right) {
-            slow_door_opened(control->signin->again, view.id, address, os_mono_now());
-        } else if (mr_is_ok(err)) {
+        if (mr_is_ok(err)) {
+            struct attempt *attempt = note(control, control->signin->again, view.id, address);
+            attempt->is_judged = true;
+            attempt->is_right = is_right;
+        }
+        if (mr_is_ok(err) && !is_right) {
             err = audit_wrong(control, user, MR_STR_NONE, "password_again");
         }
         err = change_end(control, err, ret_refusal);
     }
     mr_arena_done(&arena);
-    return err;
+    return settled(control, err);
+}
+
+void signin_again_give_up(struct control *control, uint32_t user, mr_str address) {
+    mr_arena arena;
+    struct user_view view;
+    struct refusal refusal;
+    mr_arena_init_private(&arena, 65536);
+    if (control->signin != NULL &&
+        mr_is_ok(users_get_number(control, user, &arena, &view, &refusal))) {
+        slow_door_take_back(control->signin->again, view.id, address);
+    }
+    mr_arena_done(&arena);
 }

@@ -93,15 +93,16 @@ mr_err users_list(struct control *control, uint32_t account, struct control_page
 struct user_editor {
     uint32_t account; /* of its own */
     uint32_t user;
-    const struct auth_scopes *scopes; /* nobody gives more rights than they hold; NULL: no bound */
+    const struct auth_scopes *scopes; /* nobody gives more than they hold; NULL: no bound */
 };
 /* JSON Merge Patch of {"name","role","status","products"}. if_version: 0 or the version it must
- * have (20412). 20006: more rights than the editor's. Ends the user's sessions where role or status
- * change. Audit row, e-mail. */
+ * have (20412). 20006: more rights than the editor's; of a client also before the change. Ends the
+ * user's sessions where role or status change. Audit row, e-mail. */
 mr_err users_patch(struct control *control, const struct user_editor *editor, uint32_t account,
                    mr_str id, mr_str body, uint32_t if_version, mr_arena *arena,
                    struct user_view *ret_view, struct refusal *ret_refusal);
-/* Removes user, sessions, links, codes. 20409 for the Owner and for oneself. Audit row, e-mail. */
+/* Removes user, sessions, links, codes. 20409 for the Owner and for oneself; 20006: more
+ * rights than those of a client. Audit row, e-mail. */
 mr_err users_delete(struct control *control, const struct user_editor *editor, uint32_t account,
                     mr_str id, uint32_t if_version, struct refusal *ret_refusal);
 /* The Owner's session hands the account over; the old Owner becomes Admin. Both users' sessions

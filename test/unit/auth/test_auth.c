@@ -214,7 +214,7 @@ static void the_jwks_document_names_the_key(void **state) {
     mr_buf n;
     mr_buf_init(&n, 1024);
     assert_ok(mr_base64url_decode(mr_str_slice(n64, 1, n64.len - 1), &n));
-    assert_int_equal(n.len, 256);
+    assert_int_equal(n.len, 384);
     BIGNUM *modulus = BN_bin2bn((const uint8_t *)n.ptr, (int)n.len, NULL);
     BIGNUM *exponent = BN_new();
     BN_set_word(exponent, 65537);

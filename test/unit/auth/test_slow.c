@@ -151,6 +151,22 @@ static void being_kept_waiting_is_not_a_failure(void **state) {
     slow_door_free(door);
 }
 
+static void what_could_not_be_judged_counts_no_more(void **state) {
+    (void)state;
+    struct slow_door *door = door_new();
+    mr_mono now = start;
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(enter(door, "a", "192.0.2.1", now), 0);
+        slow_door_take_back(door, MR_STR("a"), MR_STR("192.0.2.1"));
+    }
+    now = guess(door, "a", "192.0.2.1", 4, now);
+    assert_int_equal(enter(door, "a", "192.0.2.1", now), 0);
+    slow_door_take_back(door, MR_STR("a"), MR_STR("192.0.2.1")); /* the four stay */
+    assert_int_equal(enter(door, "a", "192.0.2.1", now), 0);
+    assert_in_range(enter(door, "a", "192.0.2.1", now), 1000, 1001);
+    slow_door_free(door);
+}
+
 static void many_at_once_are_no_way_around(void **state) {
     (void)state;
     struct slow_door *door = door_new();
@@ -264,6 +280,7 @@ int main(void) {
         cmocka_unit_test(memory_is_bounded_and_the_oldest_goes),
         cmocka_unit_test(a_name_is_slowed_at_its_address_only),
         cmocka_unit_test(being_kept_waiting_is_not_a_failure),
+        cmocka_unit_test(what_could_not_be_judged_counts_no_more),
         cmocka_unit_test(many_at_once_are_no_way_around),
         cmocka_unit_test(the_right_secret_forgives_its_name_at_its_address),
         cmocka_unit_test(an_address_that_tries_many_names_is_slowed),

@@ -12,8 +12,8 @@
 
 static mr_err create(struct fixture *f, uint32_t parent, const char *body,
                      struct account_view *view) {
-    return accounts_create(f->control, parent, mr_str_c(body), MR_STR("https://m.example.com"),
-                           &f->arena, view, &f->refusal);
+    return accounts_create(f->control, NULL, parent, mr_str_c(body),
+                           MR_STR("https://m.example.com"), &f->arena, view, &f->refusal);
 }
 
 static struct account_view child(struct fixture *f, uint32_t parent) {

@@ -80,7 +80,7 @@ static mr_err create(struct fixture *f, const struct auth_scopes *held, const ch
 
 static mr_err revoke(struct fixture *f, mr_str id) {
     struct client_view view;
-    return clients_revoke_tokens(f->control, f->account, id, &f->arena, &view, &f->refusal);
+    return clients_revoke_tokens(f->control, f->account, NULL, id, &f->arena, &view, &f->refusal);
 }
 
 /* From now on a user of that role acts; NULL: the program itself. */
@@ -125,11 +125,11 @@ static void disabling_and_revoking_end_tokens_at_once(void **state) {
     assert_int_equal(check(f, token.access_token, 1700000000, &claims).code, AUTH_E_REVOKED);
     assert_ok(issue(f, id, secret, &token));
     assert_ok(check(f, token.access_token, 1700000000, &claims));
-    assert_ok(clients_delete(f->control, f->account, id, 0, &f->refusal));
+    assert_ok(clients_delete(f->control, f->account, NULL, id, 0, &f->refusal));
     assert_int_equal(check(f, token.access_token, 1700000000, &claims).code, AUTH_E_REVOKED);
     assert_refused(f, issue(f, id, secret, &token), 20401, "Invalid client");
     assert_refused(f, revoke(f, MR_STR("apiclient_x")), 40404, "no API client");
-    assert_refused(f, clients_delete(f->control, f->account, id, 0, &f->refusal), 40404,
+    assert_refused(f, clients_delete(f->control, f->account, NULL, id, 0, &f->refusal), 40404,
                    "no API client");
 }
 
@@ -369,7 +369,8 @@ static void locked_and_admin_clients_are_for_their_editors(void **state) {
     act_as(f, "developer", "other@example.com");
     assert_refused(f, patch(f, id, "{\"locked\":false}", &view), 40403, "locked");
     assert_refused(f, revoke(f, id), 40403, "locked");
-    assert_refused(f, clients_delete(f->control, f->account, id, 0, &f->refusal), 40403, "locked");
+    assert_refused(f, clients_delete(f->control, f->account, NULL, id, 0, &f->refusal), 40403,
+                   "locked");
     assert_refused(f,
                    clients_rotate_secret(f->control, f->account, NULL, id, MR_STR("{}"), &f->arena,
                                          &view, &fresh, &f->refusal),
@@ -413,7 +414,7 @@ static void an_account_has_room_for_so_many_clients(void **state) {
     assert_refused(
         f, create(f, NULL, "{\"name\":\"x\",\"locked\":null,\"scopes\":{}}", &view, &secret), 20409,
         "the most");
-    assert_ok(clients_delete(f->control, f->account, view.client_id, 0, &f->refusal));
+    assert_ok(clients_delete(f->control, f->account, NULL, view.client_id, 0, &f->refusal));
     assert_ok(create(f, NULL, "{\"name\":\"x\",\"locked\":null,\"scopes\":{}}", &view, &secret));
 }
 

@@ -1,6 +1,7 @@
 /* Users, second factor, sessions in the store: what HTTP cannot show, and RFC 6238's vectors. */
 #include "support_control.h"
 
+#include "control/accounts.h"
 #include "control/jobs.h"
 #include "control/people/profile.h"
 #include "control/people/sessions.h"
@@ -9,6 +10,7 @@
 #include "control/people/users.h"
 #include "os/clock.h"
 
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -296,12 +298,84 @@ static void a_recovery_code_is_one_users(void **state) {
     assert_true(judge(f, users[1], mr_str_c(codes[1][0]), now_s));
 }
 
+/* ---- signing in ---- */
+
+static struct signin_candidates begin(struct fixture *f, const char *account_id) {
+    struct signin_candidates found;
+    assert_ok(signin_begin(f->control, MR_STR("Two@example.com"), mr_str_c(account_id),
+                           MR_STR("192.0.2.1"), &f->arena, &found, &f->refusal));
+    signin_give_up(f->control, MR_STR("two@example.com"), MR_STR("192.0.2.1"));
+    return found;
+}
+
+/* However many accounts an e-mail is in, one password is computed. */
+static void one_account_is_looked_at_the_named_or_the_first(void **state) {
+    struct fixture *f = *state;
+    struct account_view other;
+    uint32_t numbers[2];
+    assert_ok(accounts_create(f->control, NULL, f->account, MR_STR("{\"friendly_name\":\"Other\"}"),
+                              MR_STR("https://m.example.com"), &f->arena, &other, &f->refusal));
+    uint32_t root = f->account;
+    assert_ok(insert(f, "two@example.com", AUTH_ROLE_ADMIN, "hash of the first", &numbers[0]));
+    f->account = other.number;
+    assert_ok(insert(f, "two@example.com", AUTH_ROLE_ADMIN, "hash of the second", &numbers[1]));
+    f->account = root;
+    /* Whoever signed in last is not preferred: that could be anybody who made an account. */
+    (void)open_session(f, numbers[1]);
+    struct signin_candidates found = begin(f, NULL);
+    assert_int_equal(found.n, 1);
+    assert_int_equal(found.user, numbers[0]);
+    assert_text(found.hash, "hash of the first");
+    char id[MODEL_ID_SIZE];
+    assert_true(mr_str_to_c(other.id, id, sizeof id));
+    found = begin(f, id);
+    assert_int_equal(found.n, 1);
+    assert_text(found.hash, "hash of the second");
+    assert_int_equal(begin(f, "acct_none").n, 0);
+}
+
+static void an_attempt_that_could_not_be_judged_is_none(void **state) {
+    struct fixture *f = *state;
+    const struct signin_caller caller = {MR_STR("192.0.2.1"), MR_STR("agent"), os_wall_now()};
+    struct signin_outcome outcome;
+    uint32_t user;
+    assert_ok(insert(f, "two@example.com", AUTH_ROLE_ADMIN, "its hash", &user));
+    for (int i = 0; i < 20; i++) { /* the queue was full */
+        (void)begin(f, NULL);
+    }
+    char path[256];
+    sqlite3 *other = NULL;
+    (void)snprintf(path, sizeof path, "%s/control.db", f->dir);
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    for (int i = 0; i < 8; i++) { /* the store is busy; right and wrong in turn */
+        struct signin_candidates found;
+        assert_ok(signin_begin(f->control, MR_STR("two@example.com"), MR_STR_NONE, caller.address,
+                               &f->arena, &found, &f->refusal));
+        mr_err err = signin_finish(f->control, MR_STR("two@example.com"), &found, i % 2 - 1,
+                                   MR_STR(""), &caller, &outcome, &f->refusal);
+        assert_refused(f, err, 20503, "");
+    }
+    sqlite3_close(other);
+    for (int i = 0; i < 5; i++) { /* these count */
+        struct signin_candidates found;
+        assert_ok(signin_begin(f->control, MR_STR("two@example.com"), MR_STR_NONE, caller.address,
+                               &f->arena, &found, &f->refusal));
+    }
+    struct signin_candidates found;
+    mr_err err = signin_begin(f->control, MR_STR("two@example.com"), MR_STR_NONE, caller.address,
+                              &f->arena, &found, &f->refusal);
+    assert_refused(f, err, 20429, "wrong attempts");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(codes_are_those_of_the_rfcs),
         cmocka_unit_test(cookies_and_tokens_have_their_form),
 #define WITH_STORE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         WITH_STORE(an_invited_user_becomes_active_with_a_password),
+        WITH_STORE(one_account_is_looked_at_the_named_or_the_first),
+        WITH_STORE(an_attempt_that_could_not_be_judged_is_none),
         WITH_STORE(sessions_are_of_the_snapshot_and_end_with_the_password),
         WITH_STORE(a_user_has_a_bounded_number_of_sessions),
         WITH_STORE(a_step_is_taken_once_and_one_early_or_late),

@@ -6,6 +6,12 @@
 #include "control/private.h"
 #include "os/clock.h"
 
+#include "auth/token.h"
+#include "crypto/secret.h"
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <stdio.h>
 #include <string.h>
 
 static mr_wall after(mr_wall now, int64_t s) {
@@ -138,6 +144,40 @@ static void revoking_ends_every_other_token(void **state) {
     assert_int_equal(check(f, old, now), AUTH_E_KEY);
 }
 
+/* A key that signs from now, with the halves of the one that signs before it: to make so many takes
+ * long. */
+static void add_shared_key(struct fixture *f, int n, mr_wall now) {
+    struct control *control = f->control;
+    char kid[32];
+    (void)snprintf(kid, sizeof kid, "key_shared%02d", n);
+    mr_secret private_der = MR_SECRET_NONE;
+    mr_buf box;
+    mr_buf_init(&box, 8192);
+    struct query query =
+        query_begin(&control->store, "SELECT kid, private_sealed, public_der FROM signing_keys"
+                                     " WHERE private_sealed IS NOT NULL ORDER BY sign_from_s"
+                                     " LIMIT 1");
+    assert_true(query_row(&query));
+    assert_ok(control_unseal(control, "signing_keys", query_col_bytes(&query, 0), "private_sealed",
+                             query_col_bytes(&query, 1), &private_der));
+    mr_str public_der = query_col_text(&query, 2, &f->arena);
+    assert_ok(query_end(&query));
+    assert_ok(control_seal(control, "signing_keys", mr_str_c(kid), "private_sealed",
+                           mr_secret_reveal(private_der), &box));
+    mr_secret_unref(&private_der);
+    query = query_begin(&control->store,
+                        "INSERT INTO signing_keys(kid, public_der, private_sealed, sign_from_s,"
+                        " longest_expiry_s, created_ms) VALUES(?1, ?2, ?3, ?4, 0, ?5)");
+    query_text(&query, mr_str_c(kid));
+    query_blob(&query, public_der);
+    query_blob(&query, mr_buf_view(&box));
+    query_i64(&query, now.ns / MR_NS_PER_S);
+    query_i64(&query, mr_wall_ms(now));
+    assert_ok(query_run(&query));
+    mr_buf_done(&box);
+    control->keys_are_stale = true;
+}
+
 static void a_pending_key_gives_way_and_keys_are_bounded(void **state) {
     struct fixture *f = *state;
     struct signing_key_view *rows = NULL;
@@ -150,7 +190,11 @@ static void a_pending_key_gives_way_and_keys_are_bounded(void **state) {
     assert_true(mr_str_eq(rows[1].kid, second.kid));
     for (int i = 0; i < SIGNING_KEYS_MAX - 1; i++) {
         now = after(now, 2);
-        rotate(f, "{\"now\":true}", now);
+        if (i == 0) {
+            rotate(f, "{\"now\":true}", now); /* in the place of the one that waits */
+        } else {
+            add_shared_key(f, i, now);
+        }
         (void)token_at(f, now);
     }
     assert_int_equal(list(f, now, &rows), SIGNING_KEYS_MAX);
@@ -177,9 +221,75 @@ static void only_admins_rotate(void **state) {
                    20001, "Now");
 }
 
+/* A store's key as older versions made them. */
+static void put_weak_key(struct fixture *f) {
+    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048);
+    uint8_t *private_der = NULL;
+    uint8_t *public_der = NULL;
+    int n_private = i2d_PrivateKey(key, &private_der);
+    int n_public = i2d_PUBKEY(key, &public_der);
+    assert_true(n_private > 0 && n_public > 0);
+    mr_buf box;
+    mr_buf_init(&box, 8192);
+    assert_ok(control_seal(f->control, "signing_keys", mr_str_c(f->control->signers[0].kid),
+                           "private_sealed",
+                           mr_str_of((const char *)private_der, (size_t)n_private), &box));
+    struct query query = query_begin(
+        &f->control->store, "UPDATE signing_keys SET private_sealed = ?1, public_der = ?2");
+    query_blob(&query, mr_buf_view(&box));
+    query_blob(&query, mr_str_of((const char *)public_der, (size_t)n_public));
+    assert_ok(query_run(&query));
+    mr_buf_done(&box);
+    OPENSSL_free(private_der);
+    OPENSSL_free(public_der);
+    EVP_PKEY_free(key);
+}
+
+static void take_line(void *ctx, mr_str line) {
+    mr_buf *lines = (mr_buf *)ctx;
+    assert_ok(mr_buf_str(lines, line));
+}
+
+static mr_wall log_now(void *ctx) {
+    (void)ctx;
+    return os_wall_now();
+}
+
+static void new_keys_are_strong_and_a_weaker_one_that_signs_is_told(void **state) {
+    struct fixture *f = *state;
+    mr_buf lines;
+    mr_buf_init(&lines, 65536);
+    const struct mr_log log = {.write = take_line, .now = log_now, .ctx = &lines};
+    f->options.log = &log;
+    fixture_reopen(f);
+    assert_true(auth_signer_bits(f->control->signers[0].signer) >= 3072);
+    assert_int_equal(mr_str_find(mr_buf_view(&lines), MR_STR("signing_key_weak")), SIZE_MAX);
+
+    put_weak_key(f);
+    fixture_reopen(f);
+    size_t at = mr_str_find(mr_buf_view(&lines), MR_STR("signing_key_weak"));
+    assert_int_not_equal(at, SIZE_MAX);
+    assert_int_not_equal(mr_str_find(mr_buf_view(&lines), MR_STR("bits=2048")), SIZE_MAX);
+    mr_wall now = os_wall_now();
+    mr_str old = token_at(f, now);
+    assert_int_equal(check(f, old, now), 0);
+
+    (void)rotate(f, "{\"now\":true}", now);
+    mr_buf_reset(&lines);
+    fixture_reopen(f);
+    assert_int_equal(mr_str_find(mr_buf_view(&lines), MR_STR("signing_key_weak")), SIZE_MAX);
+    assert_int_equal(check(f, old, now), 0);
+    f->options.log = NULL;
+    control_close(f->control);
+    f->control = NULL;
+    mr_buf_done(&lines);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(new_keys_are_strong_and_a_weaker_one_that_signs_is_told,
+                                        fixture_setup, fixture_teardown),
         TEST(a_new_key_is_known_before_it_signs_and_the_old_one_verifies_on),
         TEST(a_key_verifies_as_long_as_its_longest_token),
         TEST(at_once_means_the_next_token),

@@ -30,7 +30,7 @@ static mr_err patch(struct fixture *f, mr_str id, const char *body, struct desti
 
 static uint32_t other_account(struct fixture *f) {
     struct account_view view;
-    assert_ok(accounts_create(f->control, f->account, MR_STR("{\"friendly_name\":\"Other\"}"),
+    assert_ok(accounts_create(f->control, NULL, f->account, MR_STR("{\"friendly_name\":\"Other\"}"),
                               MR_STR("https://m.example.com"), &f->arena, &view, &f->refusal));
     return view.number;
 }
