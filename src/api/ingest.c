@@ -28,8 +28,9 @@
 #define RECORDS_BYTES_MAX ((size_t)16 << 20)
 #define ANSWER_BYTES_MAX  ((size_t)16 << 20)
 #define TARGETS_MIN       64
-#define KEPT_BYTES_MAX    ((size_t)64 << 10)
+#define KEPT_BYTES_MAX    ((size_t)4 << 20) /* of the records of all free tickets */
 #define FREE_MAX          256
+#define RECORD_MORE       192 /* about what a record is longer than its event */
 /* What filters may take for all events of a call: some 70 ms at worst. Never too little for one
  * event, so a call that is refused can be sent in parts. */
 #define FILTER_STEPS_CALL_MAX (4 * ROUTE_STEPS_MAX)
@@ -66,6 +67,7 @@ struct ingest {
     mr_buf answer;
     struct ticket *free;
     size_t n_free;
+    size_t kept_bytes;
     struct ticket *first; /* to be handed over at the end of the turn */
     struct ticket **last;
     struct loop_hook hook;
@@ -82,6 +84,7 @@ static struct ticket *take_ticket(struct ingest *ingest) {
     if (ticket != NULL) {
         ingest->free = ticket->next;
         ingest->n_free--;
+        ingest->kept_bytes -= ticket->bytes.cap;
     } else {
         ticket = MR_NEW(struct ticket);
         if (ticket == NULL) {
@@ -106,7 +109,7 @@ static void free_ticket(struct ticket *ticket) {
 
 static void release_ticket(struct ticket *ticket) {
     struct ingest *ingest = ticket->ingest;
-    if (ingest->n_free >= FREE_MAX || ticket->bytes.cap > KEPT_BYTES_MAX) {
+    if (ingest->n_free >= FREE_MAX || ticket->bytes.cap > KEPT_BYTES_MAX - ingest->kept_bytes) {
         free_ticket(ticket);
         return;
     }
@@ -115,6 +118,7 @@ static void release_ticket(struct ticket *ticket) {
     ticket->next = ingest->free;
     ingest->free = ticket;
     ingest->n_free++;
+    ingest->kept_bytes += ticket->bytes.cap;
 }
 
 static bool reserve_slots(struct ticket *ticket, size_t n) {
@@ -576,6 +580,8 @@ void ingest_on_body(struct ingest *ingest, struct http_exchange *ex, mr_str body
         release_ticket(ticket);
         return;
     }
+    mr_ignore(mr_buf_reserve(&ticket->bytes, body.len + batch.len * RECORD_MORE, NULL),
+              "it grows as events need it");
     mr_err err = encode_batch(ticket, &batch, account);
     if (mr_err_is(err, MR_E_INVALID)) {
         refuse_errors(ticket, &batch.errors);

@@ -314,10 +314,13 @@ static void on_loaded(struct payload_load *load) {
     shard_mark(attempt->owner);
 }
 
-/* The loaded item of that position, or NULL. */
-static const struct payload_item *loaded_item(const struct attempt *attempt, uint64_t pos) {
-    for (size_t i = 0; i < attempt->load.n; i++) {
+/* The loaded item of that position, or NULL. Items stand in the order of the request's events;
+ * *next is where the search goes on. */
+static const struct payload_item *loaded_item(const struct attempt *attempt, uint64_t pos,
+                                              size_t *next) {
+    for (size_t i = *next; i < attempt->load.n; i++) {
         if (attempt->load.items[i].pos == pos) {
+            *next = i + 1;
             return &attempt->load.items[i];
         }
     }
@@ -370,11 +373,12 @@ static enum gathered gather(struct attempt *attempt, mr_str *envelopes, size_t *
     for (int round = 0; round < 2; round++) {
         uint64_t missing[LANE_BATCH_MAX];
         size_t n_missing = 0;
+        size_t next = 0;
         uint32_t i = 0;
         uint32_t n = lane_request_count(attempt->request);
         while (i < n) {
             uint64_t pos = lane_request_positions(attempt->request)[i];
-            const struct payload_item *item = loaded_item(attempt, pos);
+            const struct payload_item *item = loaded_item(attempt, pos, &next);
             mr_str body = item != NULL && mr_is_ok(item->err)
                               ? mr_str_of(attempt->load.bytes.ptr + item->offset, item->len)
                               : slab_cache_find(&shard->slabs, pos);
