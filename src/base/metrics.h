@@ -33,6 +33,14 @@
     X(ATTEMPTS_RETRY, "millrace_attempts_total", "outcome=\"retry\"", "counter", "")               \
     X(ATTEMPTS_DEAD, "millrace_attempts_total", "outcome=\"dead\"", "counter", "")                 \
     X(ATTEMPTS_SPLIT, "millrace_attempts_total", "outcome=\"split\"", "counter", "")               \
+    X(ATTEMPTS_PARTIAL, "millrace_attempts_partial_total", "", "counter",                          \
+      "Attempts of which some records were taken and some were not")                               \
+    X(RECORDS_TAKEN, "millrace_records_total", "outcome=\"taken\"", "counter",                     \
+      "Records of requests to streams by what became of each: taken, failed, throttled, or "       \
+      "refused for good")                                                                          \
+    X(RECORDS_FAILED, "millrace_records_total", "outcome=\"failed\"", "counter", "")               \
+    X(RECORDS_THROTTLED, "millrace_records_total", "outcome=\"throttled\"", "counter", "")         \
+    X(RECORDS_REFUSED, "millrace_records_total", "outcome=\"refused\"", "counter", "")             \
     X(DELIVERIES_PENDING, "millrace_deliveries", "state=\"pending\"", "gauge",                     \
       "Deliveries by state")                                                                       \
     X(DELIVERIES_DELIVERED, "millrace_deliveries", "state=\"delivered\"", "gauge", "")             \

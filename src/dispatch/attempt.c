@@ -228,6 +228,10 @@ struct fates {
     struct lane_item items[LANE_BATCH_MAX];
 };
 
+static bool is_partial(const struct fates *fates) {
+    return fates->n_ok > 0 && fates->n_ok < fates->n;
+}
+
 static void copy_fates(const struct sink_result *sent, struct fates *fates) {
     MR_ASSERT(sent->n_items <= LANE_BATCH_MAX);
     fates->n = (uint32_t)sent->n_items;
@@ -240,6 +244,21 @@ static void copy_fates(const struct sink_result *sent, struct fates *fates) {
             fates->reason = sent->items[i].reason;
         }
     }
+}
+
+static void count_fates(mr_metrics *metrics, const struct fates *fates) {
+    static const enum mr_metric which[] = {[SINK_ITEM_OK] = MR_METRIC_RECORDS_TAKEN,
+                                           [SINK_ITEM_RETRY] = MR_METRIC_RECORDS_FAILED,
+                                           [SINK_ITEM_THROTTLED] = MR_METRIC_RECORDS_THROTTLED,
+                                           [SINK_ITEM_PERMANENT] = MR_METRIC_RECORDS_REFUSED};
+    int64_t counts[sizeof which / sizeof which[0]] = {0};
+    for (uint32_t i = 0; i < fates->n; i++) {
+        counts[fates->items[i].kind]++;
+    }
+    for (size_t i = 0; i < sizeof which / sizeof which[0]; i++) {
+        mr_metric_add(metrics, which[i], counts[i]);
+    }
+    mr_metric_add(metrics, MR_METRIC_ATTEMPTS_PARTIAL, is_partial(fates) ? 1 : 0);
 }
 
 static void on_body_sent(struct sink_request *sink) {
@@ -255,6 +274,7 @@ static void on_sent(struct sink_request *sink, const struct sink_result *sent) {
     struct lane_result result = result_of(sent);
     struct fates fates;
     copy_fates(sent, &fates);
+    count_fates(shard->options.metrics, &fates);
     if (fates.n > 0) {
         MR_ASSERT(fates.n == lane_request_count(attempt->request));
         result = (struct lane_result){.status = sent->status, .retry_after_ms = -1};
@@ -289,7 +309,7 @@ static void on_sent(struct sink_request *sink, const struct sink_result *sent) {
         .duration_ms = sent->duration_ns / MR_NS_PER_MS,
         .status = sent->outcome == SINK_ANSWERED || fates.n > 0 ? sent->status : 0,
         .error = fates.n > 0 ? lane_reason_name(fates.reason) : errors[sent->outcome],
-        .is_partial = fates.n_ok > 0 && fates.n_ok < fates.n};
+        .is_partial = is_partial(&fates)};
     memcpy(view.id, attempt->target->destination->object.id, sizeof view.id);
     memcpy(view.token, attempt->token, sizeof view.token);
     view.ids = attempt->ids; /* taken over */
