@@ -60,7 +60,7 @@ test('an unknown option is named, with the usage', () => {
     const args = {json: ['check', '--nope'], version: ['--nope'], reference: ['--nope'],
       destinations: ['--nope'], rules: ['--nope'], secrets: ['--nope'],
       serve: ['--data', server.data, '--nope=1'], config: ['--nope=1'], filter: ['test', '--nope'],
-      audit: ['list', '--nope']}[name]
+      audit: ['list', '--nope'], callbacks: ['send', '--nope']}[name]
       ?? ['--nope'];
     const about = name === 'json' ? /could not read --nope/
       : name === 'version' ? /takes no arguments/
@@ -75,7 +75,7 @@ test('an option without its value, or an empty one, is named', () => {
     ['simulate', 'devices'], ['receive', 'listen'], ['sign', 'url'], ['verify', 'signature'],
     ['check-address', 'allow-networks'], ['check', 'data'], ['serve', 'data'],
     ['config', 'listen'], ['export', 'output'], ['export', 'only'], ['apply', 'secrets-out'],
-    ['publish', 'account'], ['rules', 'account'], ['clients', 'account']]) {
+    ['publish', 'account'], ['rules', 'account'], ['clients', 'account'], ['callbacks', 'account']]) {
     wrong([name, `--${option}`], USAGE, new RegExp(`--${option} needs a value`));
     if (name !== 'config') {
       wrong([name, `--${option}`, ''], USAGE, new RegExp(`--${option} (needs a value|is needed)`));
@@ -115,6 +115,21 @@ test('arguments that lack, or are too many', () => {
     [['users', 'set-password', '--data', at('x'), '--email', 'a@b.example'], /--password-file/],
     [['users', 'set-password', '--data', at('x'), '--email', 'a@b.example', '--password-file',
       at('secret'), 'x'], /too many: "x"/],
+    [['callbacks'], /say what to do/], [['callbacks', 'nope'], /unknown action "nope"/],
+    [['callbacks', 'list', 'x'], /too many: "x"/], [['callbacks', 'list', '--nope'], /unknown option --nope/],
+    [['callbacks', 'list', '--status'], /--status needs a value/],
+    [['callbacks', 'get'], /get takes one id/], [['callbacks', 'get', 'a/b'], /"a\/b" is no id/],
+    [['callbacks', 'send'], /send takes either one file or --url/],
+    [['callbacks', 'send', 'a', 'b'], /send takes either one file or --url/],
+    [['callbacks', 'send', 'a', '--method', 'GET'], /send takes either one file or --url/],
+    [['callbacks', 'send', 'a', '--reference', 'r'], /send takes either one file or --url/],
+    [['callbacks', 'send', '--url'], /--url needs a value/],
+    [['callbacks', 'send', '--url', 'https://a.example', 'x'], /"x" is no NAME=VALUE/],
+    [['callbacks', 'send', '--url', 'https://a.example', '=x'], /"=x" is no NAME=VALUE/],
+    [['callbacks', 'send', 'a', '--json'], /unknown option --json/],
+    [['callbacks', 'test'], /test takes either one file or --url/],
+    [['callbacks', 'test', 'a', '--content-type', 'json'], /test takes either one file or --url/],
+    [['callbacks', 'test', '--url', 'https://a.example', '--reference', 'r'], /unknown option --reference/],
     [['secrets', 'import'], /import needs --data, --name/],
     [['secrets', 'get', 'whs_1'], /unknown action "get"/],
     [['secrets', 'delete', 'whs_1'], /unknown action "delete"/],
@@ -197,6 +212,8 @@ test('files that are absent, empty, folders or not JSON', () => {
     [['publish', none], /could not read .*none: No such file/],
     [['publish', at('folder')], /could not read .*folder: Is a directory/],
     [['destinations', 'create', none], /could not read .*none: No such file/],
+    [['callbacks', 'send', none], /could not read .*none: No such file/],
+    [['callbacks', 'test', at('folder')], /could not read .*folder: Is a directory/],
     [['rules', 'update', 'rule_1', none], /could not read .*none: No such file/],
     [['secrets', 'create', at('folder')], /could not read .*folder: Is a directory/],
     [['secrets', 'import', '--data', server.data, '--name', 'n', none], /could not read .*none/],
@@ -267,6 +284,16 @@ test('the answer no: signatures, addresses, the server\'s refusals', () => {
     [['secrets', 'create', at('object.json')], /Unknown member: Nane.*code 20001/],
     [['test', 'dst_1'], /refused: .*code 20404/],
     [['test', 'dst_1', '--event-type', 'nope'], /refused: .*code 31003/],
+    [['callbacks', 'get', 'cb_1'], /code 20404/],
+    [['callbacks', 'list', '--status', 'nope'], /status.*code 2/],
+    [['callbacks', 'send', at('object.json')], /Nane.*code 20001/],
+    [['callbacks', 'send', at('bad.json')], /not valid JSON/],
+    [['callbacks', 'send', '--url', 'nonsense'], /url is not valid.*code 20400/],
+    [['callbacks', 'send', '--url', 'https://a.example', '--method', 'PUT'], /method.*code 20400/],
+    [['callbacks', 'send', '--url', 'https://a.example', '--content-type', 'xml'], /content_type.*code 20400/],
+    [['callbacks', 'send', '--url', 'https://192.168.1.1'], /url is refused.*code 31010/],
+    [['callbacks', 'send', '--url', 'https://a.example', 'a=1', 'a=2'], /code 20400/],
+    [['callbacks', 'test', '--url', 'nonsense'], /url is not valid.*code 20400/],
     [['users', 'get', 'user_1'], /code 20404/], [['users', 'delete', 'user_1'], /code 20404/],
     [['users', 'reset-link', 'user_1'], /code 20404/],
     [['users', 'invite-again', 'user_1'], /code 20404/],
@@ -285,7 +312,8 @@ test('the answer no: signatures, addresses, the server\'s refusals', () => {
 const CALLS = [['publish', '-'], ['tail'], ['test', 'dst_1'], ['destinations', 'list'],
   ['rules', 'list'], ['users', 'list'], ['secrets', 'list'], ['secrets', 'activate', 'whs_1'], ['secrets', 'rotate'],
   ['clients', 'list'], ['accounts', 'list'], ['accounts', 'create', '--name', 'n'], ['keys', 'list'],
-  ['keys', 'rotate'], ['export']];
+  ['keys', 'rotate'], ['export'], ['callbacks', 'list'], ['callbacks', 'get', 'cb_1'],
+  ['callbacks', 'send', '--url', 'https://a.example'], ['callbacks', 'test', '--url', 'https://a.example']];
 
 test('no server, a wrong secret, an environment that lacks or cannot be', () => {
   const input = '{"id":"1"}';
