@@ -47,6 +47,13 @@
     X(DELIVERIES_DEAD, "millrace_deliveries", "state=\"dead\"", "gauge", "")                       \
     X(DELIVERIES_DISCARDED, "millrace_deliveries", "state=\"discarded\"", "gauge", "")             \
     X(DELIVERIES_SKIPPED, "millrace_deliveries", "state=\"skipped\"", "gauge", "")                 \
+    X(CALLBACK_DELIVERED, "millrace_callbacks_total", "outcome=\"delivered\"", "counter",          \
+      "Attempts of callbacks by outcome")                                                          \
+    X(CALLBACK_RETRY, "millrace_callbacks_total", "outcome=\"retry\"", "counter", "")              \
+    X(CALLBACK_FAILED, "millrace_callbacks_total", "outcome=\"failed\"", "counter", "")            \
+    X(CALLBACKS_PENDING, "millrace_callbacks", "state=\"pending\"", "gauge", "Callbacks by state") \
+    X(CALLBACKS_DELIVERED, "millrace_callbacks", "state=\"delivered\"", "gauge", "")               \
+    X(CALLBACKS_FAILED, "millrace_callbacks", "state=\"failed\"", "gauge", "")                     \
     X(DESTINATIONS_FAILED, "millrace_destinations_failed", "", "gauge",                            \
       "Destinations in probe mode")                                                                \
     X(WAKES, "millrace_wakes_total", "", "counter", "eventfd writes that woke a thread")           \

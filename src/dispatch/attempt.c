@@ -202,14 +202,18 @@ static void publish_attempt(struct shard *shard, struct attempt_view *view) {
 
 /* ---- the result ---- */
 
-static struct lane_result result_of(const struct sink_result *sink) {
+uint8_t attempt_result_kind(enum sink_outcome outcome) {
     static const uint8_t kinds[] = {
         [SINK_ANSWERED] = LANE_RESULT_STATUS,   [SINK_NAME] = LANE_RESULT_NAME,
         [SINK_ADDRESS] = LANE_RESULT_ADDRESS,   [SINK_CONNECT] = LANE_RESULT_CONNECT,
         [SINK_TLS] = LANE_RESULT_TLS,           [SINK_RESET] = LANE_RESULT_RESET,
         [SINK_RESPONSE] = LANE_RESULT_RESPONSE, [SINK_TIMEOUT] = LANE_RESULT_TIMEOUT,
         [SINK_REQUEST] = LANE_RESULT_REQUEST,   [SINK_CANCELLED] = LANE_RESULT_CANCELLED};
-    return (struct lane_result){.kind = kinds[sink->outcome],
+    return kinds[outcome];
+}
+
+static struct lane_result result_of(const struct sink_result *sink) {
+    return (struct lane_result){.kind = attempt_result_kind(sink->outcome),
                                 .status = sink->status,
                                 .retry_after_ms = sink->retry_after_ms};
 }
