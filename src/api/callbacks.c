@@ -235,7 +235,8 @@ static mr_err write_answer(struct api_call *call) {
     }
     json_out_end(&o);
     json_out_member_object(&o, "meta_data");
-    control_page_write(&ask->page, ask->query.n_total, api_list_url(call), &o);
+    uint64_t count = ask->query.n_total > 10000 ? 10001 : ask->query.n_total;
+    control_page_write(&ask->page, count, api_list_url(call), &o);
     json_out_end(&o);
     json_out_end(&o);
     return json_out_finish(&o);

@@ -90,7 +90,8 @@ static void on_done(struct sink_callback *sink, const struct http_result *http) 
     struct shard_callbacks *callbacks = flight->owner;
     struct shard *shard = callbacks->shard;
     struct callback *callback = flight->callback;
-    enum sink_outcome outcome = sink_outcome_of(http);
+    /* A connection that ends without a byte of an answer is one that failed. */
+    enum sink_outcome outcome = http->is_unanswered ? SINK_RESET : sink_outcome_of(http);
     const struct lane_result result = {
         .kind = attempt_result_kind(outcome), .status = http->status, .retry_after_ms = -1};
     if (outcome != SINK_ANSWERED && outcome != SINK_CANCELLED) {

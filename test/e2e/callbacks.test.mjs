@@ -163,14 +163,13 @@ test('without a secret the signature is there and empty; the active one signs at
       const made = await send({url, parameters: {a: 'b'}}, own);
       await until('the first attempt', () => at(new URL(url).pathname).length === 1);
       const second = await own.secret('second');
-      const id = (await own.must('GET', '/v1/secrets')).find?.((row) => row.Name === 'second')?.Id
-        ?? second.Id ?? second.id;
-      await own.must('PATCH', `/v1/secrets/${id}`, {Status: 'Active'}).catch(() => null);
+      await own.must('PATCH', `/v1/secrets/${second.id}`, {Status: 'active'});
+      const begun = at(new URL(url).pathname).length;
       await over(made.id, 15000, own);
       const [one, two] = at(new URL(url).pathname);
       assert.equal(one.headers['kore-signature'], sign(one, url, first.secret));
-      assert.ok([sign(two, url, first.secret), sign(two, url, second.secret)]
-        .includes(two.headers['kore-signature']));
+      assert.equal(begun, 1, 'the second attempt came after the activation');
+      assert.equal(two.headers['kore-signature'], sign(two, url, second.secret));
       assert.equal(one.headers['kore-idempotency-token'], two.headers['kore-idempotency-token']);
       assert.deepEqual(one.body, two.body);
     } finally {
@@ -203,23 +202,24 @@ test('each answer is tried again exactly where KORE says so', async () => {
   }));
 });
 
-test('a connection that dies, or does not come about, is tried once more', async () => {
+test('a connection that dies or does not come about is tried once more, an answer that is none not', async () => {
   const dead = await Receiver.start();
   const refused = dead.url;
   await dead.end();
   const plain = await Receiver.start({tls: false});
-  const cases = [['reset', receiver.url, 'reset'], ['close', receiver.url, 'response'],
-    ['', refused, 'connect'], ['', plain.url.replace('http:', 'https:'), 'tls'],
+  const cases = [['close', receiver.url, 'reset'],
+    ['garbage', receiver.url, 'response', 1], ['', refused, 'connect'], ['', plain.url.replace('http:', 'https:'), 'tls'],
     ['', 'https://does-not-exist.invalid', 'name']];
   try {
-    await Promise.all(cases.map(async ([mode, base, error]) => {
+    await Promise.all(cases.map(async ([mode, base, error, attempts = 2]) => {
       const path = fresh();
-      receiver.modes.set(path, mode);
+      receiver.modes.set(path, mode === 'garbage'
+        ? (request) => request.socket.end('SMTP 220 hello\r\n\r\n') : mode);
       const done = await over((await send({url: base + path})).id, 30000);
       assert.equal(done.status, 'failed', error);
       const found = [...new Set(done.attempts.map((attempt) => attempt.error))];
-      assert.equal(done.attempts.length, 2, `${error}: ${JSON.stringify(done.attempts)}`);
-      assert.ok(found.length === 1 && (found[0] === error || mode !== ''), JSON.stringify(found));
+      assert.equal(done.attempts.length, attempts, `${error}: ${JSON.stringify(done.attempts)}`);
+      assert.deepEqual(found, [error]);
       assert.ok(done.attempts.every((attempt) => attempt.status === null));
     }));
   } finally {
@@ -389,10 +389,10 @@ test('where there is no room for more, nothing of it is stored and 429 says so',
     assert.ok(Number(refused.headers['retry-after']) >= 1);
     assert.ok(n >= 230 && n <= 260, `${n} of 65,000 bytes fit into 16 MiB`);
     const list = await own.must('GET', '/v1/callbacks?status=pending&page_size=1');
-    assert.equal(list.meta_data.count ?? list.meta_data.total_count ?? n, n);
+    assert.equal(list.meta_data.count, n);
     // Another account finds room, and a small one of this account does not slip past the bound.
-    const account = await own.must('POST', '/v1/accounts', {name: 'other'});
-    const other = await own.api('POST', `/v1/callbacks?account_id=${account.id ?? account.account_id}`,
+    const account = await own.must('POST', '/v1/accounts', {friendly_name: 'other'});
+    const other = await own.api('POST', `/v1/callbacks?account_id=${account.id}`,
       {url: receiver.url + fresh()});
     assert.equal(other.status, 202, other.text);
     target.behave = () => 'ok';
@@ -519,8 +519,8 @@ test('a call repeated with its Idempotency-Key sends once and gets the first ans
 
 test('accounts never see each other, and each signs with its own secret', async () => {
   const make = async (name) => {
-    const account = await server.must('POST', '/v1/accounts', {name});
-    return account.id ?? account.account_id;
+    const account = await server.must('POST', '/v1/accounts', {friendly_name: name});
+    return account.id;
   };
   const [left, right] = [await make('left'), await make('right')];
   const made = {};

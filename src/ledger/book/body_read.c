@@ -238,7 +238,7 @@ static mr_str take_text(struct source *source, size_t max) {
 static void load_callback_account(struct source *source, struct callbacks *callbacks) {
     uint32_t number = (uint32_t)take_number(source, RECORD_CALLBACKS_OF - 1);
     uint32_t n_before = callbacks->n_accounts;
-    struct callback_account *account = callbacks_account(callbacks, number);
+    struct callback_account *account = book_callbacks_account(callbacks, number);
     if (account == NULL) {
         source->no_memory = true;
         return;
@@ -280,13 +280,13 @@ static void load_callback(struct source *source, struct callbacks *callbacks, ui
     record->body = take_text(source, RECORD_CALLBACK_BODY_MAX);
     uint32_t n_before = callbacks->n_accounts;
     if (is_over(source) || is.pos <= *last_pos ||
-        callbacks_account(callbacks, record->account) == NULL ||
+        book_callbacks_account(callbacks, record->account) == NULL ||
         callbacks->n_accounts != n_before) {
         source->is_bad = true;
         return;
     }
     struct callback *callback;
-    mr_err err = callbacks_add(callbacks, &is, &callback);
+    mr_err err = book_callbacks_add(callbacks, &is, &callback);
     source->no_memory = mr_err_is(err, MR_E_NOMEM);
     source->is_bad = mr_err_is(err, MR_E_EXISTS);
     *last_pos = is.pos;
@@ -308,13 +308,13 @@ static void load_callbacks(struct source *source, struct callbacks *callbacks) {
     for (uint64_t i = n_open; i < n && !is_over(source); i++) {
         struct record_letter_id id = {{0}};
         take_id(source, &id);
-        struct callback *callback = callbacks_find(callbacks, &id);
+        struct callback *callback = book_callbacks_find(callbacks, &id);
         if (callback == NULL || callback->is.status == BOOK_CALLBACK_PENDING ||
             !mr_list_is_empty(&callback->over)) {
             source->is_bad = true;
             return;
         }
-        callbacks_link_over(callbacks, callback);
+        book_callbacks_link_over(callbacks, callback);
     }
 }
 

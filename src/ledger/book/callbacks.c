@@ -24,7 +24,7 @@ static uint32_t home_of(const struct callbacks *callbacks, const struct record_l
     return (uint32_t)(bits * UINT64_C(0x9E3779B97F4A7C15) >> 32) & (callbacks->n_slots - 1);
 }
 
-void callbacks_done(struct callbacks *callbacks) {
+void book_callbacks_done(struct callbacks *callbacks) {
     mr_list *node;
     while (callbacks->all.next != NULL && (node = mr_list_pop_front(&callbacks->all)) != NULL) {
         mr_free(of_all(node));
@@ -37,8 +37,8 @@ void callbacks_done(struct callbacks *callbacks) {
     *callbacks = (struct callbacks){0};
 }
 
-struct callback *callbacks_find(const struct callbacks *callbacks,
-                                const struct record_letter_id *id) {
+struct callback *book_callbacks_find(const struct callbacks *callbacks,
+                                     const struct record_letter_id *id) {
     if (callbacks->n_slots == 0) {
         return NULL;
     }
@@ -66,7 +66,7 @@ static uint32_t account_place(const struct callbacks *callbacks, uint32_t number
     return low;
 }
 
-struct callback_account *callbacks_account(struct callbacks *callbacks, uint32_t number) {
+struct callback_account *book_callbacks_account(struct callbacks *callbacks, uint32_t number) {
     uint32_t place = account_place(callbacks, number);
     if (place < callbacks->n_accounts && callbacks->accounts[place]->number == number) {
         return callbacks->accounts[place];
@@ -139,10 +139,10 @@ static mr_str copy_text(char **at, mr_str text) {
     return copy;
 }
 
-mr_err callbacks_add(struct callbacks *callbacks, const struct book_callback *is,
-                     struct callback **ret_callback) {
+mr_err book_callbacks_add(struct callbacks *callbacks, const struct book_callback *is,
+                          struct callback **ret_callback) {
     const struct record_callback *record = &is->record;
-    if (callbacks_find(callbacks, &record->id) != NULL) {
+    if (book_callbacks_find(callbacks, &record->id) != NULL) {
         return MR_ERR(MR_E_EXISTS);
     }
     MR_TRY(reserve_slot(callbacks));
@@ -216,7 +216,7 @@ static struct callback_account *account_of(const struct callbacks *callbacks,
     return callbacks->accounts[account_place(callbacks, callback->is.record.account)];
 }
 
-void callbacks_link_over(struct callbacks *callbacks, struct callback *callback) {
+void book_callbacks_link_over(struct callbacks *callbacks, struct callback *callback) {
     struct callback_account *account = account_of(callbacks, callback);
     mr_list_push_back(&callbacks->over, &callback->over);
     mr_list_push_back(&account->over, &callback->mine);
@@ -224,11 +224,11 @@ void callbacks_link_over(struct callbacks *callbacks, struct callback *callback)
     callbacks->n_over++;
 }
 
-void callbacks_end(struct callbacks *callbacks, struct callback *callback) {
+void book_callbacks_end(struct callbacks *callbacks, struct callback *callback) {
     callback = drop_body(callbacks, callback);
     struct callback_account *account = account_of(callbacks, callback);
     int64_t now_ms = callback->is.finished_ms;
-    callbacks_link_over(callbacks, callback);
+    book_callbacks_link_over(callbacks, callback);
     if (account->n_over > BOOK_CALLBACKS_KEPT_ACCOUNT) {
         forget(callbacks, MR_CONTAINER(account->over.next, struct callback, mine));
     }
@@ -249,10 +249,10 @@ void callbacks_end(struct callbacks *callbacks, struct callback *callback) {
 mr_err book_apply_callback(struct book *book, uint64_t pos, mr_str body) {
     struct book_callback is = {.pos = pos, .status = BOOK_CALLBACK_PENDING};
     MR_TRY(record_callback_decode(body, &is.record));
-    struct callback_account *account = callbacks_account(&book->callbacks, is.record.account);
+    struct callback_account *account = book_callbacks_account(&book->callbacks, is.record.account);
     struct callback *callback;
     mr_err err =
-        account == NULL ? MR_ERR(MR_E_NOMEM) : callbacks_add(&book->callbacks, &is, &callback);
+        account == NULL ? MR_ERR(MR_E_NOMEM) : book_callbacks_add(&book->callbacks, &is, &callback);
     if (mr_err_is(err, MR_E_EXISTS)) {
         return MR_ERR(LEDGER_E_RECORD); /* 80 random bits: nobody here wrote it */
     }
@@ -267,14 +267,14 @@ mr_err book_apply_callback_outcome(struct book *book, mr_str body) {
     struct record_callback_outcome outcome;
     MR_TRY(record_callback_outcome_decode(body, &outcome));
     struct callbacks *callbacks = &book->callbacks;
-    struct callback_account *account = callbacks_account(callbacks, outcome.account);
+    struct callback_account *account = book_callbacks_account(callbacks, outcome.account);
     if (account == NULL) {
         return book_broken(book);
     }
     if (outcome.kind != RECORD_CALLBACK_DELIVERED) {
         count(callbacks, account, (struct record_counters){.failed_attempts = 1});
     }
-    struct callback *callback = callbacks_find(callbacks, &outcome.id);
+    struct callback *callback = book_callbacks_find(callbacks, &outcome.id);
     if (callback == NULL || callback->is.status != BOOK_CALLBACK_PENDING ||
         callback->is.pos != outcome.pos) {
         book->late++;
@@ -301,7 +301,7 @@ mr_err book_apply_callback_outcome(struct book *book, mr_str body) {
         return MR_OK;
     }
     is->finished_ms = outcome.at_ms + outcome.duration_ms;
-    callbacks_end(callbacks, callback);
+    book_callbacks_end(callbacks, callback);
     return MR_OK;
 }
 
@@ -309,7 +309,7 @@ mr_err book_apply_callback_outcome(struct book *book, mr_str body) {
 
 mr_err book_callback_find(const struct book *book, const struct record_letter_id *id,
                           struct book_callback *ret_callback) {
-    const struct callback *callback = callbacks_find(&book->callbacks, id);
+    const struct callback *callback = book_callbacks_find(&book->callbacks, id);
     if (callback == NULL) {
         return MR_ERR(MR_E_NOT_FOUND);
     }
@@ -394,7 +394,7 @@ static bool same_callback(const struct book_callback *a, const struct book_callb
     return is_same;
 }
 
-bool callbacks_equal(const struct callbacks *a, const struct callbacks *b) {
+bool book_callbacks_equal(const struct callbacks *a, const struct callbacks *b) {
     if (a->n_all != b->n_all || a->n_over != b->n_over || a->n_accounts != b->n_accounts) {
         return false;
     }
@@ -427,7 +427,7 @@ bool callbacks_equal(const struct callbacks *a, const struct callbacks *b) {
     return true;
 }
 
-void callbacks_assert_valid(const struct callbacks *callbacks) {
+void book_callbacks_assert_valid(const struct callbacks *callbacks) {
     struct record_counters sum = {0};
     uint64_t n_open = 0;
     uint32_t n_over = 0;
@@ -435,7 +435,7 @@ void callbacks_assert_valid(const struct callbacks *callbacks) {
     for (mr_list *at = callbacks->all.next; at != NULL && at != &callbacks->all; at = at->next) {
         const struct book_callback *is = &of_all(at)->is;
         MR_ASSERT(is->pos > last_pos);
-        MR_ASSERT(callbacks_find(callbacks, &is->record.id) == of_all(at));
+        MR_ASSERT(book_callbacks_find(callbacks, &is->record.id) == of_all(at));
         last_pos = is->pos;
         n_open += is->status == BOOK_CALLBACK_PENDING;
     }
@@ -451,7 +451,7 @@ void callbacks_assert_valid(const struct callbacks *callbacks) {
     MR_ASSERT(callbacks->n_all == n_open + n_over && n_over <= BOOK_CALLBACKS_KEPT);
 }
 
-uint64_t callbacks_memory_bytes(const struct callbacks *callbacks) {
+uint64_t book_callbacks_memory_bytes(const struct callbacks *callbacks) {
     uint64_t bytes = callbacks->n_slots * sizeof(struct callback *) +
                      callbacks->accounts_capacity * sizeof(struct callback_account *) +
                      callbacks->n_accounts * sizeof(struct callback_account);

@@ -32,23 +32,23 @@ struct callbacks {
     struct record_counters totals;
 };
 
-void callbacks_done(struct callbacks *callbacks);
+void book_callbacks_done(struct callbacks *callbacks);
 /* NULL: unknown. */
-struct callback *callbacks_find(const struct callbacks *callbacks,
-                                const struct record_letter_id *id);
+struct callback *book_callbacks_find(const struct callbacks *callbacks,
+                                     const struct record_letter_id *id);
 /* The account's row, made where there is none; NULL without memory. */
-struct callback_account *callbacks_account(struct callbacks *callbacks, uint32_t number);
+struct callback_account *book_callbacks_account(struct callbacks *callbacks, uint32_t number);
 /* Adds one, its texts copied; it stands last by position. No counter is touched. MR_E_NOMEM,
  * MR_E_EXISTS: the id is there. */
-mr_err callbacks_add(struct callbacks *callbacks, const struct book_callback *is,
-                     struct callback **ret_callback);
+mr_err book_callbacks_add(struct callbacks *callbacks, const struct book_callback *is,
+                          struct callback **ret_callback);
 /* Into the lists of those that are over, last. */
-void callbacks_link_over(struct callbacks *callbacks, struct callback *callback);
+void book_callbacks_link_over(struct callbacks *callbacks, struct callback *callback);
 /* It is over: lets its body go, links it there, and forgets who are too many or too old; maybe
  * `callback` is another block then. */
-void callbacks_end(struct callbacks *callbacks, struct callback *callback);
-bool callbacks_equal(const struct callbacks *a, const struct callbacks *b);
-void callbacks_assert_valid(const struct callbacks *callbacks);
-uint64_t callbacks_memory_bytes(const struct callbacks *callbacks);
+void book_callbacks_end(struct callbacks *callbacks, struct callback *callback);
+bool book_callbacks_equal(const struct callbacks *a, const struct callbacks *b);
+void book_callbacks_assert_valid(const struct callbacks *callbacks);
+uint64_t book_callbacks_memory_bytes(const struct callbacks *callbacks);
 
 #endif
