@@ -2,10 +2,11 @@
 // on standard output. A usage error adds the line that shows how the command is called.
 import assert from 'node:assert/strict';
 import {mkdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
 import {DatabaseSync} from 'node:sqlite';
 import {after, before, test} from 'node:test';
-import {Server, folder, millrace, remove} from './harness.mjs';
+import {Server, folder, millrace, remove, until} from './harness.mjs';
 
 const NO = 1;
 const USAGE = 2;
@@ -335,6 +336,40 @@ test('no server, a wrong secret, an environment that lacks or cannot be', () => 
   }
   wrong(['destinations', 'list'], USAGE, /could not read .*none.*\n.*MILLRACE_CA_FILE/,
     {env: {...environment, MILLRACE_CA_FILE: at('none')}, more: 1});
+});
+
+test('callbacks: what they do', async () => {
+  // Nobody listens there, so what is sent fails, and what is tested too.
+  const closed = net.createServer();
+  await new Promise((resolve) => { closed.listen(0, '127.0.0.1', resolve); });
+  const url = `https://127.0.0.1:${closed.address().port}/hook`;
+  await new Promise((resolve) => { closed.close(resolve); });
+  const run = (args, {input, status = 0} = {}) => {
+    const done = millrace(['callbacks', ...args], {env: environment, input});
+    assert.equal(done.status, status, done.stdout + done.stderr);
+    return done.stdout;
+  };
+  const text = JSON.stringify({url, content_type: 'json', body: {n: 1.50}, reference: 'by file'});
+  writeFileSync(at('callback.json'), text);
+  const made = [JSON.parse(run(['send', at('callback.json')])),
+    JSON.parse(run(['send', '-'], {input: text.replace('by file', 'by input')})),
+    JSON.parse(run(['send', '--url', url, '--reference', 'by ä & "q"', 'a=1', 'b=x=y', 'c='])),
+    JSON.parse(run(['send', '--url', url, '--method', 'GET']))];
+  assert.deepEqual(made.map(({method, content_type: type, reference}) => [method, type, reference]),
+    [['POST', 'json', 'by file'], ['POST', 'json', 'by input'], ['POST', 'form', 'by ä & "q"'],
+      ['GET', null, null]]);
+  for (const {id} of made) {
+    await until('both attempts', () => JSON.parse(run(['get', id])).status === 'failed');
+  }
+  const listed = JSON.parse(run(['list', '--reference', 'by ä & "q"', '--status', 'failed']));
+  assert.deepEqual(listed.data.map(({id, attempts}) => [id, attempts.length]), [[made[2].id, 2]]);
+  assert.equal(JSON.parse(run(['list', '--status', 'delivered'])).data.length, 0);
+  assert.ok(JSON.parse(run(['list'])).data.length >= 4);
+  const shown = run(['test', '--url', url, 'a=1'], {status: NO});
+  assert.match(shown, /^address +ok .*\nconnect +FAILED .*\nThe test failed\.\n$/);
+  assert.match(run(['test', at('callback.json')], {status: NO}), /connect +FAILED/);
+  const told = JSON.parse(run(['test', '--json', '--url', url, '--method', 'GET', 'a=ä'], {status: NO}));
+  assert.deepEqual([told.ok, told.request.method, told.request.query], [false, 'GET', 'a=%C3%A4']);
 });
 
 test('accounts, clients and keys: what they do', async () => {
