@@ -83,7 +83,7 @@ function oneTime(seed) {
 const calls = {
   'POST /v1/callbacks/test': async () => {
     await server.must('POST', '/v1/callbacks/test',
-      {url: `${receiver.url}/callback?x=1`, parameters: {password: 'not told'}});
+      {url: `${receiver.url}/callback?x=1`, parameters: {word: 'not told'}});
     return {action: 'callback.test', object: '',
       detail: {method: 'POST', url: `${receiver.url}/callback`}};
   },
