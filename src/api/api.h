@@ -9,7 +9,7 @@
 #include "auth/cache.h"
 #include "control/jobs.h"
 #include "control/people/passwords.h"
-#include "dispatch/callback_limits.h"
+#include "dispatch/callbacks/limits.h"
 #include "dispatch/shard.h"
 #include "dispatch/tail.h"
 #include "dispatch/test_event.h"

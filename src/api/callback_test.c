@@ -2,10 +2,10 @@
  * the audit log names the address, not the parameters: they may hold what is nobody else's. */
 #include "api/callbacks.h"
 
-#include "dispatch/test_callback.h"
+#include "dispatch/testing/callback.h"
 #include "json/write.h"
 
-/* What dispatch/test_callback.c writes. */
+/* What dispatch/testing/callback.c writes. */
 static const struct shape_member step_members[] = {
     {"step", SHAPE_TEXT, 0, .what = "name, address, connect, tls, request, response"},
     {"ok", .kind = SHAPE_BOOL},

@@ -6,7 +6,7 @@
 #include "api/callbacks.h"
 
 #include "crypto/ids.h"
-#include "dispatch/callbacks.h"
+#include "dispatch/callbacks/callbacks.h"
 #include "json/write.h"
 
 #include <stdio.h>
@@ -226,6 +226,7 @@ static mr_err write_answer(struct api_call *call) {
     json_out_init(&o, &call->out);
     if (!ask->is_list) {
         write_callback(&ask->query.callbacks[0], &o);
+        control_etag_format(1 + ask->query.callbacks[0].n_attempts, call->etag);
         return json_out_finish(&o);
     }
     json_out_object(&o);
@@ -289,6 +290,7 @@ const struct api_doc api_doc_CALLBACK_GET = {
     .summary = "Read a callback",
     .what = "Pending ones are always there; of those that are over the newest 1,000 of an account, "
             "for 7 days.",
+    .flags = API_DOC_ETAG,
     .status = 200,
     .answer = &callback_answer};
 

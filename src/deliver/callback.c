@@ -315,7 +315,9 @@ static bool is_held(struct callback_set *set, struct callback_lane *lane) {
 }
 
 static void send_next(struct callback_set *set, struct callback_lane *lane, struct lane_now now) {
-    struct callback *callback = callback_of(mr_list_pop_front(&lane->waiting));
+    mr_list *node = mr_list_pop_front(&lane->waiting);
+    MR_ASSERT(node != NULL);
+    struct callback *callback = callback_of(node);
     struct callback_account *account = lane->account;
     callback->place = CALLBACK_FLYING;
     callback->sent = now.mono;

@@ -11,7 +11,7 @@
 #include "dispatch/attempt.h"
 
 #include "base/mem.h"
-#include "dispatch/callbacks.h"
+#include "dispatch/callbacks/callbacks.h"
 
 #define DISCARD_PER_TURN 4096
 

@@ -5,7 +5,7 @@
 #include "dispatch/shard_parts.h"
 
 #include "base/mem.h"
-#include "dispatch/callbacks.h"
+#include "dispatch/callbacks/callbacks.h"
 
 #include <stdlib.h>
 

@@ -12,7 +12,7 @@
 
 #include "base/mem.h"
 #include "crypto/ids.h"
-#include "dispatch/callbacks.h"
+#include "dispatch/callbacks/callbacks.h"
 
 #define ARENA_MAX       ((size_t)32 << 20) /* of a request being composed */
 #define CREDITS         65536u

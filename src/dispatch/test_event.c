@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "crypto/ids.h"
 #include "deliver/lane.h"
-#include "dispatch/test_report.h"
+#include "dispatch/testing/report.h"
 #include "event/envelope.h"
 #include "json/write.h"
 #include "os/thread.h"

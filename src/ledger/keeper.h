@@ -106,9 +106,9 @@ struct keeper_query {
                                         which must be empty; bodies are not given */
     bool dry_run;
     /* out */
-    mr_err
-        result;       /* MR_E_NOT_FOUND; MR_E_NOMEM; MR_E_AGAIN: the book is being loaded again, or
-                         the journal takes no records now; MR_E_CLOSED: stopping; MR_E_LIMIT: type_text */
+    /* MR_E_NOT_FOUND; MR_E_NOMEM; MR_E_AGAIN: the book is being loaded again, or the journal takes
+     * no records now; MR_E_CLOSED: stopping; MR_E_LIMIT: type_text */
+    mr_err result;
     size_t n_letters; /* or callbacks */
     uint64_t n_total;
     uint64_t redriven;

@@ -2,7 +2,7 @@
  * kept, and for how long, is told in book.h.
  *
  * A callback that is open lies here whole, not only its position: bodies are small and bounded
- * where they are taken (dispatch/callback_limits.h), a checkpoint holds them, and so a segment of
+ * where they are taken (dispatch/callbacks/limits.h), a checkpoint holds them, and so a segment of
  * the journal may go whatever stands in it. The price is that they are written with every
  * checkpoint.
  *

@@ -1,5 +1,5 @@
-/* Bounds of pending callbacks. See callback_limits.h. */
-#include "dispatch/callback_limits.h"
+/* Bounds of pending callbacks. See limits.h. */
+#include "dispatch/callbacks/limits.h"
 
 #include "base/mem.h"
 #include "os/thread.h"

@@ -1,7 +1,7 @@
 /* "Test" of a callback's URL: sends it at once, over a connection of its own, once, and tells step
  * by step what was seen. Nothing is journaled. Runs on the worker that was asked. */
-#ifndef MR_DISPATCH_TEST_CALLBACK_H
-#define MR_DISPATCH_TEST_CALLBACK_H
+#ifndef MR_DISPATCH_TESTING_CALLBACK_H
+#define MR_DISPATCH_TESTING_CALLBACK_H
 
 #include "loop/loop.h"
 #include "sink/callback.h"

@@ -3,12 +3,12 @@
  * The set asks for a request while it decides; it is started when the set has returned, because the
  * start may fail and its result goes back to the set. Connections are pooled by lane, under keys
  * that no destination has: a keyed hash of account and host, with the highest bit set. */
-#include "dispatch/callbacks.h"
+#include "dispatch/callbacks/callbacks.h"
 
 #include "base/mem.h"
 #include "deliver/callback.h"
 #include "dispatch/attempt.h"
-#include "dispatch/callback_limits.h"
+#include "dispatch/callbacks/limits.h"
 #include "dispatch/token.h"
 #include "sink/callback.h"
 

@@ -1,9 +1,9 @@
-/* Tests of callbacks. See test_callback.h. */
-#include "dispatch/test_callback.h"
+/* Tests of callbacks. See callback.h. */
+#include "dispatch/testing/callback.h"
 
 #include "base/mem.h"
 #include "crypto/ids.h"
-#include "dispatch/test_report.h"
+#include "dispatch/testing/report.h"
 
 #include <stdio.h>
 

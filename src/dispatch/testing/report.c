@@ -1,5 +1,5 @@
-/* Reports of tests. See test_report.h. */
-#include "dispatch/test_report.h"
+/* Reports of tests. See report.h. */
+#include "dispatch/testing/report.h"
 
 #include "base/num.h"
 

@@ -1,8 +1,8 @@
 /* The callbacks of a worker: those of the accounts that fall to it, fed by committed slabs, sent by
  * the worker's client, their outcomes journaled with those of deliveries. What is sent when is
  * decided in deliver/callback; one of these belongs to each shard. Worker only. */
-#ifndef MR_DISPATCH_CALLBACKS_H
-#define MR_DISPATCH_CALLBACKS_H
+#ifndef MR_DISPATCH_CALLBACKS_CALLBACKS_H
+#define MR_DISPATCH_CALLBACKS_CALLBACKS_H
 
 #include "dispatch/shard.h"
 

@@ -1,6 +1,6 @@
 /* What tests of destinations and of callbacks tell, step by step, as JSON. */
-#ifndef MR_DISPATCH_TEST_REPORT_H
-#define MR_DISPATCH_TEST_REPORT_H
+#ifndef MR_DISPATCH_TESTING_REPORT_H
+#define MR_DISPATCH_TESTING_REPORT_H
 
 #include "http/client.h"
 #include "json/write.h"

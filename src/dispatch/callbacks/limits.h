@@ -4,8 +4,8 @@
  * taken: what does not fit is refused before anything is stored (429). An account may hold as many
  * bytes as are still free for others: so those who fill it up share it, and somebody new finds
  * room. */
-#ifndef MR_DISPATCH_CALLBACK_LIMITS_H
-#define MR_DISPATCH_CALLBACK_LIMITS_H
+#ifndef MR_DISPATCH_CALLBACKS_LIMITS_H
+#define MR_DISPATCH_CALLBACKS_LIMITS_H
 
 #include "base/err.h"
 
