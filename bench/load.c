@@ -4,6 +4,7 @@
  * latency counts from the moment a request was meant to leave, not from when it could. Each event
  * carries its number in its id; the receiver finds the numbers in what is delivered to it, so that
  * every loss and every duplicate is seen exactly, and measures from the intended moment to arrival.
+ * What is posted to / it answers as AWS does: AssumeRole of STS and PutRecords of Kinesis.
  *
  * It is led by lines on standard input and answers each with one line of JSON:
  *
@@ -105,12 +106,14 @@ static void report(struct load *l) {
     printf(
         "{\"seconds\":%.6f,\"accepted\":%llu,\"refused\":%llu,\"errors\":%llu,"
         "\"reported_duplicates\":%llu,\"delivered\":%llu,\"outstanding\":%llu,\"duplicates\":%llu,"
-        "\"unknown\":%llu,\"requests\":%llu,\"held\":%llu",
+        "\"unknown\":%llu,\"requests\":%llu,\"held\":%llu,"
+        "\"puts\":%llu,\"records\":%llu",
         seconds, (unsigned long long)l->accepted, (unsigned long long)l->refused,
         (unsigned long long)l->errors, (unsigned long long)l->reported,
         (unsigned long long)l->delivered, (unsigned long long)lost,
         (unsigned long long)l->duplicates, (unsigned long long)l->unknown,
-        (unsigned long long)l->requests, (unsigned long long)l->held);
+        (unsigned long long)l->requests, (unsigned long long)l->held, (unsigned long long)l->puts,
+        (unsigned long long)l->records);
     report_latency("answer", &l->answer);
     report_latency("delivery", &l->delivery);
     puts("}");
@@ -120,7 +123,7 @@ static void report(struct load *l) {
 static void reset(struct load *l) {
     l->base = l->n_events;
     l->accepted = l->owed = l->delivered = l->duplicates = l->unknown = l->refused = 0;
-    l->errors = l->requests = l->held = l->reported = 0;
+    l->errors = l->requests = l->held = l->reported = l->puts = l->records = 0;
     histogram_reset(&l->answer);
     histogram_reset(&l->delivery);
 }

@@ -1,5 +1,6 @@
 /* What the parts of the load generator share: its state, and who calls whom. load.c owns the loop
- * and the commands, load_send.c the sender, load_receive.c the receiver; one thread runs all. */
+ * and the commands, load_send.c the sender, load_receive.c the receiver, load_stream.c
+ * the receiver of streams; one thread runs all. */
 #ifndef MR_BENCH_LOAD_H
 #define MR_BENCH_LOAD_H
 
@@ -65,7 +66,7 @@ struct load {
     uint64_t trickle_at; /* when the next turn's bytes are due */
     int trickle_turn;
     uint64_t accepted, owed, delivered, duplicates, unknown, refused, errors, requests, held,
-        reported;
+        reported, puts, records;
     struct histogram answer, delivery;
     char line[8192];
     size_t line_len;
@@ -85,10 +86,14 @@ void load_send_due(struct load *l);
 void load_send_resume(struct load *l);
 void load_on_sender(struct load *l, int fd);
 
-/* load_receive.c */
+/* load_receive.c; load_count: the event of that number arrived. */
+void load_count(struct load *l, uint64_t event, uint64_t now);
 void load_on_listen(struct load *l, int listener);
 void load_on_receiver(struct load *l, int fd);
 /* Sends the bytes that are due on trickling connections. */
 void load_trickle(struct load *l);
+
+/* load_stream.c: answers what AWS would; false: the request is for no stream. */
+bool load_on_stream(struct load *l, struct peer *p, const struct wire_message *m, uint64_t now);
 
 #endif

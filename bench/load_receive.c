@@ -9,6 +9,25 @@
 /* ---- receiving --------------------------------------------------------------------------------
  */
 
+void load_count(struct load *l, uint64_t event, uint64_t now) {
+    if (event >= l->n_events || event < l->base) {
+        l->unknown++;
+        return;
+    }
+    if ((l->state[event] & EVENT_OWED) == 0) {
+        return; /* of a destination that may misbehave: arrives when it can */
+    }
+    if (l->seen[event]++ > 0) {
+        l->duplicates++;
+        return;
+    }
+    l->delivered++;
+    l->last_arrival = now;
+    if (event - l->task.begin >= l->task.warmup || event < l->task.begin) {
+        histogram_record(&l->delivery, now - l->intended[event]);
+    }
+}
+
 static void count_events(struct load *l, const struct wire_message *m, uint64_t now) {
     const char *at = m->body, *end = m->body + m->body_len;
     size_t needle = strlen(l->needle);
@@ -18,23 +37,7 @@ static void count_events(struct load *l, const struct wire_message *m, uint64_t 
             return;
         }
         at += needle;
-        uint64_t event = load_number(at);
-        if (event >= l->n_events || event < l->base) {
-            l->unknown++;
-            continue;
-        }
-        if ((l->state[event] & EVENT_OWED) == 0) {
-            continue; /* of a destination that may misbehave: arrives when it can */
-        }
-        if (l->seen[event]++ > 0) {
-            l->duplicates++;
-            continue;
-        }
-        l->delivered++;
-        l->last_arrival = now;
-        if (event - l->task.begin >= l->task.warmup || event < l->task.begin) {
-            histogram_record(&l->delivery, now - l->intended[event]);
-        }
+        load_count(l, load_number(at), now);
     }
 }
 
@@ -55,6 +58,9 @@ static bool on_delivery(struct load *l, struct peer *p, const struct wire_messag
     static const char failed[] = "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n";
     uint64_t now = load_clock_ns();
     l->requests++;
+    if (load_on_stream(l, p, m, now)) {
+        return true;
+    }
     if (l->hold_until > now) {
         char held[128];
         int n = snprintf(held, sizeof held,

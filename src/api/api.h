@@ -9,6 +9,7 @@
 #include "auth/cache.h"
 #include "control/jobs.h"
 #include "control/people/passwords.h"
+#include "dispatch/callbacks/limits.h"
 #include "dispatch/shard.h"
 #include "dispatch/tail.h"
 #include "dispatch/test_event.h"
@@ -37,8 +38,11 @@ struct api {
     struct shard *shard;
     struct shard *const *shards; /* of all workers, by index; only mail goes to the others */
     struct payload_readers *readers;
-    const struct sink_env *sink; /* of this worker, for tests */
+    const struct sink_env *sink;   /* of this worker, for tests */
+    const struct net_guard *guard; /* of this worker, for URLs of callbacks */
     struct test_limits *test_limits;
+    struct test_limits *callback_test_limits; /* by account */
+    struct callback_limits *callback_limits;
     struct tail *tail;
     struct writer *writer;
     struct journal *journal;  /* read by previews */

@@ -51,8 +51,12 @@ static void on_noted(struct api_call *call) {
 
 void api_audit_then(struct api_call *call, const char *action, mr_str object,
                     void (*go_on)(struct api_call *call)) {
+    api_audit_told_then(call, action, object, api_audit_asked(call), go_on);
+}
+
+void api_audit_told_then(struct api_call *call, const char *action, mr_str object, mr_str detail,
+                         void (*go_on)(struct api_call *call)) {
     struct audit_note *note = mr_arena_calloc(&call->arena, 1, sizeof *note);
-    mr_str detail = api_audit_asked(call);
     if (note == NULL || mr_str_is_absent(detail)) {
         api_refuse_memory(call);
         return;

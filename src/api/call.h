@@ -128,6 +128,10 @@ void api_note_refused_call(struct api_call *call, enum access_what what);
  * action: a literal; object: valid as long as the call. */
 void api_audit_then(struct api_call *call, const char *action, mr_str object,
                     void (*go_on)(struct api_call *call));
+/* The same with a detail of its own, for bodies that may hold secrets: in arena; absent: no memory.
+ */
+void api_audit_told_then(struct api_call *call, const char *action, mr_str object, mr_str detail,
+                         void (*go_on)(struct api_call *call));
 /* Detail of such a row: {"asked":BODY}, of a long body its length. In arena; absent: no memory. */
 mr_str api_audit_asked(struct api_call *call);
 
@@ -238,6 +242,10 @@ void api_profile_recovery_codes(struct api_call *call);
 void api_dead_letters_list(struct api_call *call);
 void api_dead_letter_get(struct api_call *call);
 void api_dead_letters_redrive(struct api_call *call);
+void api_callbacks_list(struct api_call *call);
+void api_callbacks_create(struct api_call *call);
+void api_callback_test(struct api_call *call);
+void api_callback_get(struct api_call *call);
 void api_audit_log_list(struct api_call *call);
 void api_audit_log_export(struct api_call *call);
 void api_tail(struct api_call *call);

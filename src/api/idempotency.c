@@ -36,7 +36,7 @@ void api_key_assert_table(void) {
         bool is_keyed = mr_str_eq(info->method, MR_STR("POST")) &&
                         info->resource != AUTH_RES_NONE && info->resource != AUTH_RES_SESSION &&
                         i != AUTH_ROUTE_EVENTS_PUBLISH && i != AUTH_ROUTE_DESTINATION_TEST &&
-                        i != AUTH_ROUTE_RULES_PREVIEW;
+                        i != AUTH_ROUTE_RULES_PREVIEW && i != AUTH_ROUTE_CALLBACK_TEST;
         MR_ASSERT(is_keyed == (api_handlers[i].key_rule != API_KEY_IGNORED));
     }
 }

@@ -16,6 +16,8 @@
 #include "api/caller.h"
 #include "base/mem.h"
 
+#define RECORD_MORE 192 /* about what a record is longer than its event */
+
 /* ---- back-pressure ---- */
 
 static void set_paused(struct ingest *ingest) {
@@ -200,6 +202,8 @@ void ingest_on_body(struct ingest *ingest, struct http_exchange *ex, mr_str body
         ticket_release(ticket);
         return;
     }
+    mr_ignore(mr_buf_reserve(&ticket->bytes, body.len + batch.len * RECORD_MORE, NULL),
+              "it grows as events need it");
     mr_err err = ingest_encode(ticket, &batch, account);
     if (mr_err_is(err, MR_E_INVALID)) {
         ticket_refuse_errors(ticket, &batch.errors);

@@ -155,6 +155,10 @@ enum auth_errors {
     X(DEAD_LETTERS_LIST, "GET", "/v1/dead-letters", EVENT_STREAMS, READ, PLAIN)                    \
     X(DEAD_LETTER_GET, "GET", "/v1/dead-letters/{id}", EVENT_STREAMS, READ, PLAIN)                 \
     X(DEAD_LETTERS_REDRIVE, "POST", "/v1/dead-letters/redrive", EVENT_STREAMS, WRITE, PLAIN)       \
+    X(CALLBACKS_LIST, "GET", "/v1/callbacks", WEBHOOKS, READ, PLAIN)                               \
+    X(CALLBACKS_CREATE, "POST", "/v1/callbacks", WEBHOOKS, WRITE, PLAIN)                           \
+    X(CALLBACK_TEST, "POST", "/v1/callbacks/test", WEBHOOKS, WRITE, PLAIN)                         \
+    X(CALLBACK_GET, "GET", "/v1/callbacks/{id}", WEBHOOKS, READ, PLAIN)                            \
     X(AUDIT_LOG_LIST, "GET", "/v1/audit-log", AUDIT_LOG, READ, PLAIN)                              \
     X(AUDIT_LOG_EXPORT, "GET", "/v1/audit-log/export", AUDIT_LOG, READ, PLAIN)                     \
     X(TAIL, "GET", "/v1/tail", EVENT_STREAMS, READ, PLAIN)                                         \

@@ -33,12 +33,27 @@
     X(ATTEMPTS_RETRY, "millrace_attempts_total", "outcome=\"retry\"", "counter", "")               \
     X(ATTEMPTS_DEAD, "millrace_attempts_total", "outcome=\"dead\"", "counter", "")                 \
     X(ATTEMPTS_SPLIT, "millrace_attempts_total", "outcome=\"split\"", "counter", "")               \
+    X(ATTEMPTS_PARTIAL, "millrace_attempts_partial_total", "", "counter",                          \
+      "Attempts of which some records were taken and some were not")                               \
+    X(RECORDS_TAKEN, "millrace_records_total", "outcome=\"taken\"", "counter",                     \
+      "Records of requests to streams by what became of each: taken, failed, throttled, or "       \
+      "refused for good")                                                                          \
+    X(RECORDS_FAILED, "millrace_records_total", "outcome=\"failed\"", "counter", "")               \
+    X(RECORDS_THROTTLED, "millrace_records_total", "outcome=\"throttled\"", "counter", "")         \
+    X(RECORDS_REFUSED, "millrace_records_total", "outcome=\"refused\"", "counter", "")             \
     X(DELIVERIES_PENDING, "millrace_deliveries", "state=\"pending\"", "gauge",                     \
       "Deliveries by state")                                                                       \
     X(DELIVERIES_DELIVERED, "millrace_deliveries", "state=\"delivered\"", "gauge", "")             \
     X(DELIVERIES_DEAD, "millrace_deliveries", "state=\"dead\"", "gauge", "")                       \
     X(DELIVERIES_DISCARDED, "millrace_deliveries", "state=\"discarded\"", "gauge", "")             \
     X(DELIVERIES_SKIPPED, "millrace_deliveries", "state=\"skipped\"", "gauge", "")                 \
+    X(CALLBACK_DELIVERED, "millrace_callbacks_total", "outcome=\"delivered\"", "counter",          \
+      "Attempts of callbacks by outcome")                                                          \
+    X(CALLBACK_RETRY, "millrace_callbacks_total", "outcome=\"retry\"", "counter", "")              \
+    X(CALLBACK_FAILED, "millrace_callbacks_total", "outcome=\"failed\"", "counter", "")            \
+    X(CALLBACKS_PENDING, "millrace_callbacks", "state=\"pending\"", "gauge", "Callbacks by state") \
+    X(CALLBACKS_DELIVERED, "millrace_callbacks", "state=\"delivered\"", "gauge", "")               \
+    X(CALLBACKS_FAILED, "millrace_callbacks", "state=\"failed\"", "gauge", "")                     \
     X(DESTINATIONS_FAILED, "millrace_destinations_failed", "", "gauge",                            \
       "Destinations in probe mode")                                                                \
     X(WAKES, "millrace_wakes_total", "", "counter", "eventfd writes that woke a thread")           \

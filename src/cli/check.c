@@ -93,7 +93,9 @@ static void print_finding(const struct recount_finding *finding) {
     if (finding->pos != 0) {
         printf(" position %llu,", (unsigned long long)finding->pos);
     }
-    if (finding->destination != 0) {
+    if (RECORD_IS_CALLBACKS(finding->destination)) {
+        printf(" callbacks of account number %u,", finding->destination & ~RECORD_CALLBACKS_OF);
+    } else if (finding->destination != 0) {
         printf(" destination number %u,", finding->destination);
     }
     printf(" %s", finding->what != NULL ? finding->what : "");
@@ -127,7 +129,10 @@ static void list_finding(struct check *check, const struct recount_finding *find
     if (finding->pos != 0) {
         json_out_member_u64(&out, "position", finding->pos);
     }
-    if (finding->destination != 0) {
+    if (RECORD_IS_CALLBACKS(finding->destination)) {
+        json_out_member_u64(&out, "callbacks_of_account_number",
+                            finding->destination & ~RECORD_CALLBACKS_OF);
+    } else if (finding->destination != 0) {
         json_out_member_u64(&out, "destination_number", finding->destination);
     }
     json_out_member_c(&out, "what", finding->what);
@@ -378,6 +383,10 @@ static void print_result(const struct check *check) {
            (unsigned long long)totals->dead, (unsigned long long)totals->discarded,
            (unsigned long long)result->totals_compared,
            (unsigned long long)result->checkpoints_compared);
+    const struct record_counters *callbacks = &result->callbacks;
+    printf("callbacks: %llu created, %llu pending, %llu delivered, %llu failed\n",
+           (unsigned long long)callbacks->created, (unsigned long long)callbacks->pending,
+           (unsigned long long)callbacks->delivered, (unsigned long long)callbacks->dead);
     printf("%llu rows of the audit log, compared with %llu heads in the journal\n",
            (unsigned long long)check->audit_rows, (unsigned long long)check->audit_heads);
     printf("%s\n", check->findings == 0 && !check->has_gap ? "sound" : "not sound");
@@ -415,6 +424,13 @@ static int print_json(const struct check *check) {
     json_out_member_u64(&out, "discarded", result->totals.discarded);
     json_out_member_u64(&out, "skipped", result->totals.skipped);
     json_out_member_u64(&out, "failed_attempts", result->totals.failed_attempts);
+    json_out_end(&out);
+    json_out_member_object(&out, "callbacks");
+    json_out_member_u64(&out, "created", result->callbacks.created);
+    json_out_member_u64(&out, "pending", result->callbacks.pending);
+    json_out_member_u64(&out, "delivered", result->callbacks.delivered);
+    json_out_member_u64(&out, "failed", result->callbacks.dead);
+    json_out_member_u64(&out, "failed_attempts", result->callbacks.failed_attempts);
     json_out_end(&out);
     json_out_end(&out);
     bool ok = mr_is_ok(json_out_finish(&out)) && mr_is_ok(mr_buf_byte(&text, '\n'));

@@ -300,6 +300,9 @@ mr_err inspector_take(struct inspector *inspector, const struct inspect_request 
     json_out_member_str(&out, "time", mr_str_of(time, mr_time_format_ms(request->now, time)));
     member_text(&out, "method", request->method);
     member_text(&out, "path", request->path);
+    if (!mr_str_is_absent(request->query)) {
+        member_text(&out, "query", request->query);
+    }
     member_text(&out, "token", token);
     json_out_member_bool(&out, "token_ok", token_ok);
     json_out_member_c(&out, "signature", signature);

@@ -28,6 +28,7 @@ void inspector_free(struct inspector *inspector);
 
 struct inspect_request {
     mr_str method, host, path; /* path: without query */
+    mr_str query;              /* absent: none */
     mr_fields fields;
     mr_str body;
     mr_wall now;
@@ -35,8 +36,9 @@ struct inspect_request {
     const char *misbehaviour; /* that reason, or NULL */
 };
 /* Counts the request and appends one line of JSON with its line end to out:
- * {time, method, path, token, token_ok, signature: right|wrong|empty|unchecked, events: [ids], n,
- *  duplicates (so far), status}. MR_E_NOMEM, MR_E_LIMIT: counted, but the line is not written. */
+ * {time, method, path, query where there is one, token, token_ok, signature:
+ * right|wrong|empty|unchecked, events: [ids], n, duplicates (so far), status}. MR_E_NOMEM,
+ * MR_E_LIMIT: counted, but the line is not written. */
 mr_err inspector_take(struct inspector *inspector, const struct inspect_request *request,
                       mr_buf *out);
 

@@ -143,6 +143,7 @@ static void report(struct connection *conn) {
         .method = head->method_text,
         .host = head->host,
         .path = head->path,
+        .query = head->query,
         .fields = http_head_fields(head),
         .body = mr_buf_view(&conn->body),
         .now = loop_wall(receiver->shared->loop),

@@ -4,9 +4,12 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 
+#include "json/tape.h"
+
 #include <stdio.h>
 
 #define PATH_SIZE 1024
+#define TEST_MAX  ((size_t)1 << 20)
 #define ID_MAX    64
 
 bool resource_is_id(const char *text) {
@@ -62,4 +65,39 @@ int resource_run(const struct resource *resource, int argc, char **argv) {
         return cli_call_with_file(action->method, path, argv[argc - 1]);
     }
     return cli_call_and_show(action->method, path, mr_str_c(action->body));
+}
+
+int resource_show_test(mr_str body, const char *what) {
+    json_tape tape;
+    mr_arena arena;
+    bool ok = false;
+    mr_arena_init(&arena, TEST_MAX);
+    json_tape_init(&tape, JSON_DEPTH_DEFAULT);
+    if (mr_is_ok(json_tape_read(&tape, body, NULL))) {
+        mr_ignore(json_bool(json_find(json_root(&tape), MR_STR("ok")), &ok), "absent is not ok");
+        for (json_iter it = json_iter_of(json_find(json_root(&tape), MR_STR("steps")));
+             json_next(&it);) {
+            mr_str step = MR_STR("");
+            mr_str detail = MR_STR("");
+            bool step_ok = false;
+            int64_t ms = 0;
+            mr_ignore(json_string(json_find(it.value, MR_STR("step")), &arena, &step),
+                      "shown bare");
+            mr_ignore(json_string(json_find(it.value, MR_STR("detail")), &arena, &detail),
+                      "shown bare");
+            mr_ignore(json_bool(json_find(it.value, MR_STR("ok")), &step_ok), "absent is not ok");
+            mr_ignore(json_i64(json_find(it.value, MR_STR("duration_ms")), 0, INT64_MAX, &ms),
+                      "shown as 0");
+            printf("%-8.*s  %-6s  %5lld ms  %.*s\n", MR_FMT(step), step_ok ? "ok" : "FAILED",
+                   (long long)ms, MR_FMT(detail));
+        }
+    }
+    json_tape_done(&tape);
+    mr_arena_done(&arena);
+    if (ok) {
+        printf("Connection established, %s sent.\n", what);
+    } else {
+        printf("The test failed.\n");
+    }
+    return ok ? CLI_OK : CLI_NO;
 }

@@ -29,6 +29,9 @@ struct resource {
 
 /* Runs the action of argv[0]; the exit code. */
 int resource_run(const struct resource *resource, int argc, char **argv);
+/* Prints the steps of a test's answer, then that `what` was sent or that it failed; CLI_OK where
+ * all went well, else CLI_NO. */
+int resource_show_test(mr_str body, const char *what);
 /* Made of a-z, 0-9 and _, at most 64 of them. */
 bool resource_is_id(const char *text);
 

@@ -83,38 +83,6 @@ int cli_rules(int argc, char **argv) {
 
 /* ---- test ---- */
 
-/* Prints the steps of a test; CLI_OK where all went well. */
-static int show_test(mr_str body) {
-    json_tape tape;
-    mr_arena arena;
-    bool ok = false;
-    mr_arena_init(&arena, BODY_MAX);
-    json_tape_init(&tape, JSON_DEPTH_DEFAULT);
-    if (mr_is_ok(json_tape_read(&tape, body, NULL))) {
-        mr_ignore(json_bool(json_find(json_root(&tape), MR_STR("ok")), &ok), "absent is not ok");
-        for (json_iter it = json_iter_of(json_find(json_root(&tape), MR_STR("steps")));
-             json_next(&it);) {
-            mr_str step = MR_STR("");
-            mr_str detail = MR_STR("");
-            bool step_ok = false;
-            int64_t ms = 0;
-            mr_ignore(json_string(json_find(it.value, MR_STR("step")), &arena, &step),
-                      "shown bare");
-            mr_ignore(json_string(json_find(it.value, MR_STR("detail")), &arena, &detail),
-                      "shown bare");
-            mr_ignore(json_bool(json_find(it.value, MR_STR("ok")), &step_ok), "absent is not ok");
-            mr_ignore(json_i64(json_find(it.value, MR_STR("duration_ms")), 0, INT64_MAX, &ms),
-                      "shown as 0");
-            printf("%-8.*s  %-6s  %5lld ms  %.*s\n", MR_FMT(step), step_ok ? "ok" : "FAILED",
-                   (long long)ms, MR_FMT(detail));
-        }
-    }
-    json_tape_done(&tape);
-    mr_arena_done(&arena);
-    printf("%s\n", ok ? "Connection established, test event sent." : "The test failed.");
-    return ok ? CLI_OK : CLI_NO;
-}
-
 int cli_test(int argc, char **argv) {
     struct cli_option options[] = {{.name = "event-type"}, {.name = "json", .is_flag = true}};
     const char *id;
@@ -142,7 +110,7 @@ int cli_test(int argc, char **argv) {
         struct cli_answer answer = {0};
         cli_call(client, "POST", path, "application/json", mr_buf_view(&body), &answer);
         if (answer.status == 200 && !options[1].is_given) {
-            code = show_test(mr_buf_view(&answer.body));
+            code = resource_show_test(mr_buf_view(&answer.body), "test event");
         } else {
             code = cli_show_answer(&answer);
             if (code == CLI_OK &&

@@ -202,14 +202,18 @@ static void publish_attempt(struct shard *shard, struct attempt_view *view) {
 
 /* ---- the result ---- */
 
-static struct lane_result result_of(const struct sink_result *sink) {
+uint8_t attempt_result_kind(enum sink_outcome outcome) {
     static const uint8_t kinds[] = {
         [SINK_ANSWERED] = LANE_RESULT_STATUS,   [SINK_NAME] = LANE_RESULT_NAME,
         [SINK_ADDRESS] = LANE_RESULT_ADDRESS,   [SINK_CONNECT] = LANE_RESULT_CONNECT,
         [SINK_TLS] = LANE_RESULT_TLS,           [SINK_RESET] = LANE_RESULT_RESET,
         [SINK_RESPONSE] = LANE_RESULT_RESPONSE, [SINK_TIMEOUT] = LANE_RESULT_TIMEOUT,
         [SINK_REQUEST] = LANE_RESULT_REQUEST,   [SINK_CANCELLED] = LANE_RESULT_CANCELLED};
-    return (struct lane_result){.kind = kinds[sink->outcome],
+    return kinds[outcome];
+}
+
+static struct lane_result result_of(const struct sink_result *sink) {
+    return (struct lane_result){.kind = attempt_result_kind(sink->outcome),
                                 .status = sink->status,
                                 .retry_after_ms = sink->retry_after_ms};
 }
@@ -228,6 +232,10 @@ struct fates {
     struct lane_item items[LANE_BATCH_MAX];
 };
 
+static bool is_partial(const struct fates *fates) {
+    return fates->n_ok > 0 && fates->n_ok < fates->n;
+}
+
 static void copy_fates(const struct sink_result *sent, struct fates *fates) {
     MR_ASSERT(sent->n_items <= LANE_BATCH_MAX);
     fates->n = (uint32_t)sent->n_items;
@@ -240,6 +248,21 @@ static void copy_fates(const struct sink_result *sent, struct fates *fates) {
             fates->reason = sent->items[i].reason;
         }
     }
+}
+
+static void count_fates(mr_metrics *metrics, const struct fates *fates) {
+    static const enum mr_metric which[] = {[SINK_ITEM_OK] = MR_METRIC_RECORDS_TAKEN,
+                                           [SINK_ITEM_RETRY] = MR_METRIC_RECORDS_FAILED,
+                                           [SINK_ITEM_THROTTLED] = MR_METRIC_RECORDS_THROTTLED,
+                                           [SINK_ITEM_PERMANENT] = MR_METRIC_RECORDS_REFUSED};
+    int64_t counts[sizeof which / sizeof which[0]] = {0};
+    for (uint32_t i = 0; i < fates->n; i++) {
+        counts[fates->items[i].kind]++;
+    }
+    for (size_t i = 0; i < sizeof which / sizeof which[0]; i++) {
+        mr_metric_add(metrics, which[i], counts[i]);
+    }
+    mr_metric_add(metrics, MR_METRIC_ATTEMPTS_PARTIAL, is_partial(fates) ? 1 : 0);
 }
 
 static void on_body_sent(struct sink_request *sink) {
@@ -255,6 +278,7 @@ static void on_sent(struct sink_request *sink, const struct sink_result *sent) {
     struct lane_result result = result_of(sent);
     struct fates fates;
     copy_fates(sent, &fates);
+    count_fates(shard->options.metrics, &fates);
     if (fates.n > 0) {
         MR_ASSERT(fates.n == lane_request_count(attempt->request));
         result = (struct lane_result){.status = sent->status, .retry_after_ms = -1};
@@ -289,7 +313,7 @@ static void on_sent(struct sink_request *sink, const struct sink_result *sent) {
         .duration_ms = sent->duration_ns / MR_NS_PER_MS,
         .status = sent->outcome == SINK_ANSWERED || fates.n > 0 ? sent->status : 0,
         .error = fates.n > 0 ? lane_reason_name(fates.reason) : errors[sent->outcome],
-        .is_partial = fates.n_ok > 0 && fates.n_ok < fates.n};
+        .is_partial = is_partial(&fates)};
     memcpy(view.id, attempt->target->destination->object.id, sizeof view.id);
     memcpy(view.token, attempt->token, sizeof view.token);
     view.ids = attempt->ids; /* taken over */
@@ -314,10 +338,13 @@ static void on_loaded(struct payload_load *load) {
     shard_mark(attempt->owner);
 }
 
-/* The loaded item of that position, or NULL. */
-static const struct payload_item *loaded_item(const struct attempt *attempt, uint64_t pos) {
-    for (size_t i = 0; i < attempt->load.n; i++) {
+/* The loaded item of that position, or NULL. Items stand in the order of the request's events;
+ * *next is where the search goes on. */
+static const struct payload_item *loaded_item(const struct attempt *attempt, uint64_t pos,
+                                              size_t *next) {
+    for (size_t i = *next; i < attempt->load.n; i++) {
         if (attempt->load.items[i].pos == pos) {
+            *next = i + 1;
             return &attempt->load.items[i];
         }
     }
@@ -370,11 +397,12 @@ static enum gathered gather(struct attempt *attempt, mr_str *envelopes, size_t *
     for (int round = 0; round < 2; round++) {
         uint64_t missing[LANE_BATCH_MAX];
         size_t n_missing = 0;
+        size_t next = 0;
         uint32_t i = 0;
         uint32_t n = lane_request_count(attempt->request);
         while (i < n) {
             uint64_t pos = lane_request_positions(attempt->request)[i];
-            const struct payload_item *item = loaded_item(attempt, pos);
+            const struct payload_item *item = loaded_item(attempt, pos, &next);
             mr_str body = item != NULL && mr_is_ok(item->err)
                               ? mr_str_of(attempt->load.bytes.ptr + item->offset, item->len)
                               : slab_cache_find(&shard->slabs, pos);

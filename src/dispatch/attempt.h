@@ -26,5 +26,7 @@ void attempt_begin(struct shard *shard, struct shard_lane *owner, struct lane_re
 void attempt_run(struct attempt *attempt);
 /* Frees what is kept for re-use. */
 void attempts_done(struct shard *shard);
+/* How a lane names it: an enum lane_result_kind. */
+uint8_t attempt_result_kind(enum sink_outcome outcome);
 
 #endif

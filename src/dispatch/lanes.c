@@ -11,6 +11,7 @@
 #include "dispatch/attempt.h"
 
 #include "base/mem.h"
+#include "dispatch/callbacks/callbacks.h"
 
 #define DISCARD_PER_TURN 4096
 
@@ -272,6 +273,7 @@ void shard_recall_unsent(struct shard *shard) {
             sink_recall(&attempt->sink);
         }
     }
+    callbacks_recall_unsent(shard->callbacks);
 }
 
 void shard_adopt(struct shard *shard, struct snapshot *snapshot, const uint32_t *destinations,

@@ -218,6 +218,15 @@ void outcome_add_singles(struct outcome_out *out, uint32_t destination, int64_t 
     end_record(out, RECORD_OUTCOME, len);
 }
 
+void outcome_add_callback(struct outcome_out *out, const struct record_callback_outcome *outcome) {
+    uint8_t *at = begin_record(out, RECORD_CALLBACK_OUTCOME_BYTES);
+    size_t len;
+    MR_ASSERT(
+        mr_is_ok(record_callback_outcome_encode(outcome, at, RECORD_CALLBACK_OUTCOME_BYTES, &len)));
+    end_record(out, RECORD_CALLBACK_OUTCOME, len);
+    out->open->credits++;
+}
+
 void outcome_add(struct outcome_out *out, uint32_t destination, const struct lane_record *record,
                  void (*random)(void *ctx, void *bytes, size_t n), void *random_ctx) {
     switch ((enum lane_record_kind)record->kind) {

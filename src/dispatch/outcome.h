@@ -36,6 +36,8 @@ void outcome_add(struct outcome_out *out, uint32_t destination, const struct lan
  */
 void outcome_add_singles(struct outcome_out *out, uint32_t destination, int64_t now_ms,
                          int64_t until_ms);
+/* What an attempt of a callback came to; the credit that it took comes back when it is durable. */
+void outcome_add_callback(struct outcome_out *out, const struct record_callback_outcome *outcome);
 /* End of turn: hands over what was gathered. */
 void outcome_flush(struct outcome_out *out);
 

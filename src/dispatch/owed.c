@@ -5,6 +5,7 @@
 #include "dispatch/shard_parts.h"
 
 #include "base/mem.h"
+#include "dispatch/callbacks/callbacks.h"
 
 #include <stdlib.h>
 
@@ -104,6 +105,8 @@ void shard_on_slab(struct mail *mail) {
             take_add(shard, slab_body(slab, entry), now_ms);
         } else if (entry->type == RECORD_DEAD && entry->klass == JOURNAL_CONTROL) {
             take_dead(shard, slab_body(slab, entry));
+        } else if (entry->type == RECORD_CALLBACK) {
+            callbacks_take(shard->callbacks, entry->pos, slab_body(slab, entry));
         }
     }
     slab_cache_put(&shard->slabs, slab, now_ms);
@@ -192,6 +195,7 @@ static mr_err restore_destination(void *ctx, const struct book_destination *row)
 mr_err shard_restore(struct shard *shard, const struct book *book, mr_mono now, mr_wall wall) {
     struct restore restore = {.shard = shard, .book = book, .now = {now, wall}};
     MR_TRY(book_each_destination(book, restore_destination, &restore));
+    MR_TRY(callbacks_restore(shard->callbacks, book, restore.now));
     /* Without it the first turn would wait for an input, and what is owed with it. */
     loop_defer(shard->options.loop, &shard->again);
     return MR_OK;

@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 
 #define READERS_MAX 4
-#define LOAD_WANTS  64 /* at least a batch of a lane */
+#define LOAD_WANTS  256 /* that one call of the journal reads */
 
 static void drop_oldest(struct slab_cache *cache) {
     struct slab *oldest = cache->slabs[cache->first];
@@ -204,36 +204,35 @@ static void take_item(struct payload_load *load, struct payload_item *item, mr_e
     }
 }
 
-static void take_one_of_many(void *ctx, size_t i, mr_err err, const struct journal_record *record) {
-    struct payload_load *load = ctx;
-    take_item(load, &load->items[i], err, record);
+/* Some of a load's items, ascending. */
+struct stretch {
+    struct payload_load *load;
+    size_t first;
+};
+
+static void take_of_stretch(void *ctx, size_t i, mr_err err, const struct journal_record *record) {
+    const struct stretch *stretch = ctx;
+    take_item(stretch->load, &stretch->load->items[stretch->first + i], err, record);
 }
 
-/* Neighbours in one read, where the items ascend: those of a part that was redriven may not. */
+/* Neighbours in one read, as far as the items ascend: those of a part that was redriven may not. */
 static void load_all(struct journal *journal, int flags, struct payload_load *load,
                      mr_buf *scratch) {
     struct journal_want wants[LOAD_WANTS];
-    size_t n = load->n <= LOAD_WANTS ? load->n : 0;
-    for (size_t i = 0; i < n; i++) {
-        if (i > 0 && load->items[i].pos <= load->items[i - 1].pos) {
-            n = 0;
-            break;
-        }
-        wants[i] = (struct journal_want){load->items[i].pos, load->size_hint};
-    }
-    if (n > 0) {
-        mr_err err = journal_read_many(journal, wants, n, flags, scratch, take_one_of_many, load);
-        for (size_t i = 0; i < n && mr_is_err(err); i++) {
-            load->items[i].err = err;
-        }
-        return;
-    }
-    for (size_t i = 0; i < load->n; i++) {
-        struct journal_record record;
-        mr_buf_reset(scratch);
+    size_t n;
+    for (size_t first = 0; first < load->n; first += n) {
+        const struct payload_item *items = load->items + first;
+        struct stretch stretch = {load, first};
+        n = 0;
+        do {
+            wants[n] = (struct journal_want){items[n].pos, load->size_hint};
+            n++;
+        } while (n < LOAD_WANTS && first + n < load->n && items[n].pos > items[n - 1].pos);
         mr_err err =
-            journal_read(journal, load->items[i].pos, load->size_hint, flags, scratch, &record);
-        take_item(load, &load->items[i], err, &record);
+            journal_read_many(journal, wants, n, flags, scratch, take_of_stretch, &stretch);
+        for (size_t i = 0; i < n && mr_is_err(err); i++) {
+            load->items[first + i].err = err;
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "crypto/ids.h"
+#include "dispatch/callbacks/callbacks.h"
 
 #define ARENA_MAX       ((size_t)32 << 20) /* of a request being composed */
 #define CREDITS         65536u
@@ -73,7 +74,8 @@ static void wake_starved(struct shard *shard) {
 
 static void check_quiet(struct shard *shard) {
     if (shard->on_quiet != NULL && shard->n_attempts == 0 && shard->n_refilling == 0 &&
-        shard->outcomes.n_waiting == 0 && mr_list_is_empty(&shard->dirty)) {
+        callbacks_flying(shard->callbacks) == 0 && shard->outcomes.n_waiting == 0 &&
+        mr_list_is_empty(&shard->dirty)) {
         void (*on_quiet)(void *ctx) = shard->on_quiet;
         shard->on_quiet = NULL;
         on_quiet(shard->quiet_ctx);
@@ -131,6 +133,7 @@ static void on_turn_end(struct loop_hook *hook) {
         }
         loop_defer(shard->options.loop, &shard->again);
     }
+    callbacks_turn(shard->callbacks);
     outcome_flush(&shard->outcomes);
     check_quiet(shard);
 }
@@ -153,7 +156,11 @@ mr_err shard_new(const struct shard_options *options, struct snapshot *snapshot,
     mr_arena_init(&shard->arena, ARENA_MAX);
     payload_projector_init(&shard->projector);
     mr_err err = type_table_new(&shard->types);
+    if (mr_is_ok(err)) {
+        err = callbacks_new(shard, &shard->callbacks);
+    }
     if (mr_is_err(err)) {
+        type_table_free(shard->types);
         mr_free(shard);
         return err;
     }
@@ -199,6 +206,7 @@ void shard_free(struct shard *shard) {
         shard_free_lane(shard->lanes[i]);
     }
     mr_free(shard->lanes);
+    callbacks_free(shard->callbacks);
     shard_refills_done(shard);
     attempts_done(shard);
     outcome_done(&shard->outcomes);
@@ -213,6 +221,7 @@ void shard_free(struct shard *shard) {
 
 void shard_stop(struct shard *shard) {
     shard->shared.closed = true;
+    callbacks_close(shard->callbacks);
     shard_recall_unsent(shard);
 }
 
@@ -225,4 +234,5 @@ void shard_close(struct shard *shard, void (*on_quiet)(void *ctx), void *ctx) {
 
 void shard_fail(struct shard *shard) {
     shard->shared.closed = true;
+    callbacks_close(shard->callbacks);
 }

@@ -43,10 +43,12 @@ struct shard_options {
                       enum model_disabled_by by);
     void *status_ctx;
     const mr_log *log;
+    struct callback_limits *callback_limits; /* of all workers; NULL: none */
     mr_metrics *metrics;
 };
 
 struct shard_lane;
+struct shard_callbacks;
 struct attempt;
 
 struct shard {
@@ -73,6 +75,7 @@ struct shard {
     struct shard_lane *at_work; /* whose backlog is being read now; NULL: none */
     struct payload_projector projector;
     struct outcome_out outcomes;
+    struct shard_callbacks *callbacks;
     struct loop_hook hook;
     struct loop_task again;
     struct type_table *types;

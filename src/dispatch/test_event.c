@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "crypto/ids.h"
 #include "deliver/lane.h"
+#include "dispatch/testing/report.h"
 #include "event/envelope.h"
 #include "json/write.h"
 #include "os/thread.h"
@@ -16,7 +17,6 @@
 #define ENTRIES          1024
 #define BODY_MAX         ((size_t)1 << 20)
 #define REPORT_MAX       ((size_t)4 << 20)
-#define DETAIL_MAX       2048
 #define STEP_ASSUME_ROLE "assume_role"
 #define MINUTE_NS        (INT64_C(60) * MR_NS_PER_S)
 
@@ -123,67 +123,6 @@ static mr_err compose(struct test_run *run) {
 
 /* ---- the report ---- */
 
-static void write_step(json_out *o, const char *name, bool ok, int64_t duration_ns, mr_str detail) {
-    json_out_object(o);
-    json_out_member_c(o, "step", name);
-    json_out_member_bool(o, "ok", ok);
-    json_out_member_i64(o, "duration_ms", duration_ns / MR_NS_PER_MS);
-    json_out_member_str(o, "detail", mr_str_is_absent(detail) ? MR_STR("") : detail);
-    json_out_end(o);
-}
-
-/* What the last step says, and whether the whole went well. */
-struct verdict {
-    bool ok;
-    const char *step;
-    char detail[DETAIL_MAX];
-};
-
-static void judge_answer(const struct http_result *http, struct verdict *verdict) {
-    if (http->status >= 200 && http->status < 300) {
-        verdict->ok = true;
-        snprintf(verdict->detail, sizeof verdict->detail,
-                 "Connection established, test event sent (status %u)", http->status);
-        return;
-    }
-    const char *hint = http->status >= 300 && http->status < 400
-                           ? "redirects are not followed: configure the final URL"
-                       : http->status == 401 || http->status == 403
-                           ? "let requests of this destination in, or check its signature handling"
-                       : http->status == 404 || http->status == 405
-                           ? "check path and method of the URL"
-                           : "see the log of the receiver";
-    snprintf(verdict->detail, sizeof verdict->detail,
-             "The receiver answered %u; any 2xx counts as received. What to do: %s", http->status,
-             hint);
-}
-
-static void write_steps(json_out *o, const struct http_result *http, struct verdict *verdict) {
-    mr_buf text;
-    mr_buf_init(&text, DETAIL_MAX);
-    for (size_t i = 0; i < HTTP_STEP_COUNT; i++) {
-        const struct http_step_report *step = &http->steps[i];
-        if (step->state == HTTP_STEP_SKIPPED) {
-            continue;
-        }
-        bool ok = step->state == HTTP_STEP_OK;
-        mr_buf_reset(&text);
-        mr_ignore(http_result_step_text(http, (enum http_step)i, &text), "a detail may be short");
-        verdict->step = http_step_name((enum http_step)i);
-        if (!ok) {
-            MR_ASSERT(mr_str_to_c(mr_str_slice(mr_buf_view(&text), 0, DETAIL_MAX - 1),
-                                  verdict->detail, sizeof verdict->detail));
-        } else if (i == HTTP_STEP_RESPONSE && http->failure == HTTP_FAIL_NONE) {
-            judge_answer(http, verdict);
-            ok = verdict->ok;
-            mr_buf_reset(&text);
-            mr_ignore(mr_buf_str(&text, mr_str_c(verdict->detail)), "a detail may be short");
-        }
-        write_step(o, verdict->step, ok, step->duration_ns, mr_buf_view(&text));
-    }
-    mr_buf_done(&text);
-}
-
 /* What to do about a failed step of a stream. */
 static const char *stream_hint(const struct sink_result *result, const char *step) {
     enum lane_reason reason =
@@ -224,7 +163,7 @@ static const char *stream_hint(const struct sink_result *result, const char *ste
 }
 
 static void write_stream_steps(json_out *o, const struct sink_result *result,
-                               struct verdict *verdict) {
+                               struct test_verdict *verdict) {
     for (size_t i = 0; i < result->n_steps; i++) {
         const struct sink_step *step = &result->steps[i];
         mr_str detail = mr_str_is_absent(step->detail) ? MR_STR("no answer") : step->detail;
@@ -241,23 +180,8 @@ static void write_stream_steps(json_out *o, const struct sink_result *result,
         } else {
             snprintf(verdict->detail, sizeof verdict->detail, "%.*s", MR_FMT(detail));
         }
-        write_step(o, step->name, step->is_ok, step->duration_ns, mr_str_c(verdict->detail));
+        test_report_step(o, step->name, step->is_ok, step->duration_ns, mr_str_c(verdict->detail));
     }
-}
-
-/* Bytes of others as JSON text: what is not UTF-8 is shown as base64. */
-static void write_bytes(json_out *o, const char *name, mr_str bytes) {
-    if (mr_str_is_utf8(bytes)) {
-        json_out_member_str(o, name, mr_str_is_absent(bytes) ? MR_STR("") : bytes);
-        return;
-    }
-    mr_buf text;
-    mr_buf_init(&text, REPORT_MAX);
-    mr_ignore(mr_base64_encode(bytes, &text), "shown short without memory");
-    char base64_name[40];
-    snprintf(base64_name, sizeof base64_name, "%s_base64", name);
-    json_out_member_str(o, base64_name, mr_buf_view(&text));
-    mr_buf_done(&text);
 }
 
 static void write_exchange(const struct test_run *run, const struct http_result *http,
@@ -266,50 +190,32 @@ static void write_exchange(const struct test_run *run, const struct http_result 
     json_out_member_str(o, "method", sink_method(run->target, run->sink.form));
     json_out_member_str(o, "url", run->target->url.text);
     json_out_member_c(o, "kore-idempotency-token", run->token);
-    write_bytes(o, "body", mr_buf_view(&run->sink.body));
+    test_report_bytes(o, "body", mr_buf_view(&run->sink.body));
     json_out_end(o);
-    if (http == NULL || http->status == 0) {
-        json_out_member_null(o, "response");
-    } else {
-        json_out_member_object(o, "response");
-        json_out_member_u64(o, "status", http->status);
-        json_out_member_array(o, "headers"); /* a list: names may repeat */
-        for (size_t i = 0; i < http->fields.len; i++) {
-            const mr_field *field = &http->fields.ptr[i];
-            if (mr_str_is_utf8(field->name) && mr_str_is_utf8(field->value)) {
-                json_out_object(o);
-                json_out_member_str(o, "name", field->name);
-                json_out_member_str(o, "value", field->value);
-                json_out_end(o);
-            }
-        }
-        json_out_end(o);
-        write_bytes(o, "body", http->body);
-        json_out_end(o);
-    }
+    test_report_response(o, http);
     json_out_member_c(o, "event_id", run->event_id);
 }
 
 /* result: NULL where nothing could be sent. */
 static void write_verdict(json_out *o, const struct test_run *run, const struct sink_result *result,
-                          struct verdict *verdict) {
+                          struct test_verdict *verdict) {
     bool is_stream = run->target->destination->kind == MODEL_KIND_KINESIS;
     json_out_array(o);
     if (result != NULL && result->n_steps > 0) {
         write_stream_steps(o, result, verdict);
     } else if (result != NULL && result->http != NULL) {
-        write_steps(o, result->http, verdict);
+        test_report_http(o, result->http, "test event sent", verdict);
     } else {
         mr_str why = result != NULL ? result->detail : mr_str_c(run->why);
         snprintf(verdict->detail, sizeof verdict->detail, "%.*s", MR_FMT(why));
         verdict->step = is_stream ? STEP_ASSUME_ROLE : "address";
-        write_step(o, verdict->step, false, 0, mr_str_c(verdict->detail));
+        test_report_step(o, verdict->step, false, 0, mr_str_c(verdict->detail));
     }
     json_out_end(o);
 }
 
 static void report(struct test_run *run, const struct sink_result *result) {
-    struct verdict verdict = {.ok = false};
+    struct test_verdict verdict = {.ok = false};
     mr_buf steps;
     mr_buf json;
     mr_buf summary;

@@ -290,6 +290,8 @@ void http_client_tell(struct http_call *call, mr_fields fields) {
     };
     if (call->failure != HTTP_FAIL_NONE) {
         result.detail = mr_str_c(call->detail);
+        result.is_unanswered = !call->has_bytes && (call->failure == HTTP_FAIL_RESPONSE ||
+                                                    call->failure == HTTP_FAIL_REQUEST);
         result.is_stale_reuse =
             call->is_reused && !call->has_bytes && call->is_body_gone &&
             (call->failure == HTTP_FAIL_RESPONSE || call->failure == HTTP_FAIL_REQUEST);

@@ -94,6 +94,7 @@ struct http_result {
     bool is_reused;   /* sent (the last time) over a connection that had served before */
     bool is_stale_reuse; /* that connection died before a response byte, and the body had already
                             been released: sending it again would have spent no attempt */
+    bool is_unanswered;  /* the connection ended before a byte of a response came */
     uint8_t sends; /* times the request was sent: 0, 1, or 2 after a stale re-used connection */
     bool has_peer;
     os_addr peer; /* connected to (behind a proxy: asked for) */

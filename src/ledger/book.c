@@ -58,6 +58,7 @@ void book_free(struct book *book) {
     mr_free(book->keys);
     mr_free(book->key_slots);
     letters_done(&book->letters);
+    book_callbacks_done(&book->callbacks);
     mr_free(book->damage);
     mr_free(book->taken);
     mr_free(book);

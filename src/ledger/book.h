@@ -184,6 +184,64 @@ uint64_t book_n_letters(const struct book *book);
 /* How many letters are over the bound (0: none), and who holds most. */
 uint64_t book_letters_over(const struct book *book, uint32_t *ret_destination);
 
+/* --- callbacks ----------------------------------------------------------------------------------
+ */
+
+/* Open callbacks lie in the book whole, so that retention need not know of them; of those that are
+ * over the newest are kept, without their bodies: so many of an account, so many in all, and none
+ * longer than that after it was over (seen when another one ends). */
+#define BOOK_CALLBACKS_KEPT_ACCOUNT 1000U
+#define BOOK_CALLBACKS_KEPT         20000U
+#define BOOK_CALLBACKS_KEPT_MS      (INT64_C(7) * 24 * 3600 * 1000)
+
+enum book_callback_status {
+    BOOK_CALLBACK_PENDING = 0,
+    BOOK_CALLBACK_DELIVERED,
+    BOOK_CALLBACK_FAILED,
+};
+#define BOOK_CALLBACK_STATUSES 3U
+struct book_callback_attempt {
+    int64_t at_ms; /* wall */
+    uint32_t duration_ms;
+    uint16_t status; /* 0: no answer */
+    uint8_t reason;
+};
+struct book_callback {
+    struct record_callback record; /* body empty once it is over; texts live as long as it is kept,
+                                      and no record is applied */
+    uint64_t pos;
+    uint8_t status; /* enum book_callback_status */
+    uint8_t n_attempts;
+    struct book_callback_attempt attempts[RECORD_CALLBACK_ATTEMPTS_MAX];
+    int64_t due_ms;      /* wall; of the next attempt where one failed and it is pending; else 0 */
+    int64_t finished_ms; /* 0: it is not over */
+};
+/* Zero members do not restrict. */
+struct book_callback_filter {
+    uint32_t account;
+    const uint8_t *status; /* NULL: any */
+    mr_str reference;      /* absent: any */
+    int64_t from_ms, to_ms;
+};
+/* MR_E_NOT_FOUND. */
+mr_err book_callback_find(const struct book *book, const struct record_letter_id *id,
+                          struct book_callback *ret_callback);
+/* As book_letters_list: newest first. */
+void book_callbacks_list(const struct book *book, const struct book_callback_filter *filter,
+                         uint64_t skip, struct book_callback *out, size_t n_max, size_t *ret_n,
+                         uint64_t *ret_total);
+/* The pending ones, oldest first. Stops at the first error, returned. */
+mr_err book_each_open_callback(const struct book *book,
+                               mr_err (*each)(void *ctx, const struct book_callback *callback),
+                               void *ctx);
+/* Accounts that ever had one, with their counters: dead are those that failed. In the order of
+ * their numbers. */
+mr_err book_each_callback_account(const struct book *book,
+                                  mr_err (*each)(void *ctx, uint32_t account,
+                                                 const struct record_counters *counters),
+                                  void *ctx);
+void book_callback_totals(const struct book *book, struct record_counters *ret_counters);
+
 /* --- on disk ------------------------------------------------------------------------------------
  */
 

@@ -119,10 +119,13 @@ void keeper_calm(struct keeper *keeper) {
 
 static void publish(struct keeper *keeper) {
     struct record_counters totals;
+    struct record_counters callbacks;
     uint64_t letters = book_n_letters(keeper->book);
     book_totals(keeper->book, &totals);
+    book_callback_totals(keeper->book, &callbacks);
     os_mutex_lock(&keeper->mu);
     keeper->status.totals = totals;
+    keeper->status.callbacks = callbacks;
     keeper->status.position = book_position(keeper->book);
     keeper->status.checkpoint_pos = keeper->checkpoint_pos;
     keeper->status.letters = letters;
@@ -133,6 +136,9 @@ static void publish(struct keeper *keeper) {
     mr_metric_set(metrics, MR_METRIC_DELIVERIES_DEAD, (int64_t)totals.dead);
     mr_metric_set(metrics, MR_METRIC_DELIVERIES_DISCARDED, (int64_t)totals.discarded);
     mr_metric_set(metrics, MR_METRIC_DELIVERIES_SKIPPED, (int64_t)totals.skipped);
+    mr_metric_set(metrics, MR_METRIC_CALLBACKS_PENDING, (int64_t)callbacks.pending);
+    mr_metric_set(metrics, MR_METRIC_CALLBACKS_DELIVERED, (int64_t)callbacks.delivered);
+    mr_metric_set(metrics, MR_METRIC_CALLBACKS_FAILED, (int64_t)callbacks.dead);
 }
 
 struct keeper_status keeper_status(const struct keeper *keeper) {
@@ -338,6 +344,9 @@ static mr_err tell(struct keeper *keeper, struct keeper_query *query, mr_mono no
     }
     case KEEPER_ASK_CHECKPOINT:
         return keeper_checkpoint(keeper, now, wall);
+    case KEEPER_ASK_CALLBACK:
+    case KEEPER_ASK_CALLBACKS:
+        return keeper_tell_callbacks(keeper, query);
     case KEEPER_ASK_REDRIVE:
         break; /* in answer_all */
     }

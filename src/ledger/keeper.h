@@ -77,6 +77,8 @@ enum keeper_ask {
     KEEPER_ASK_DISCARD_BEFORE, /* destinations[0], filter.to_ms: position below which what waits
                                   was accepted before that time → position */
     KEEPER_ASK_CHECKPOINT,     /* make one now */
+    KEEPER_ASK_CALLBACK,       /* letter_id → callbacks[0] of callback_filter.account */
+    KEEPER_ASK_CALLBACKS,      /* list by callback_filter, skip, n_max */
 };
 
 /* Memory of the asker; belongs to the keeper between keeper_ask and on_done. */
@@ -100,12 +102,15 @@ struct keeper_query {
     size_t n_max;
     mr_buf *type_text; /* LETTERS, LETTER: the letters' types go here, one after another, … */
     mr_str *types;     /* … and views into it here (n_max; set last; absent: unknown). NULL: no */
+    struct book_callback_filter callback_filter;
+    struct book_callback *callbacks; /* n_max; their URLs and references are views into type_text,
+                                        which must be empty; bodies are not given */
     bool dry_run;
     /* out */
-    mr_err
-        result; /* MR_E_NOT_FOUND; MR_E_NOMEM; MR_E_AGAIN: the book is being loaded again, or
-                   the journal takes no records now; MR_E_CLOSED: stopping; MR_E_LIMIT: type_text */
-    size_t n_letters;
+    /* MR_E_NOT_FOUND; MR_E_NOMEM; MR_E_AGAIN: the book is being loaded again, or the journal takes
+     * no records now; MR_E_CLOSED: stopping; MR_E_LIMIT: type_text */
+    mr_err result;
+    size_t n_letters; /* or callbacks */
     uint64_t n_total;
     bool has_more; /* LETTERS: some follow behind the last one given */
     uint64_t redriven;
@@ -127,6 +132,7 @@ void keeper_ask(struct keeper *keeper, struct keeper_query *query, mr_metrics *m
 /* Any thread (relaxed reads): for metrics and readiness. */
 struct keeper_status {
     struct record_counters totals;
+    struct record_counters callbacks;
     uint64_t position;    /* followed up to here */
     uint64_t checkpoints; /* made since the start */
     uint64_t checkpoint_pos;

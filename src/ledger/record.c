@@ -34,9 +34,19 @@ _Static_assert(RECORD_EVENT_HEAD_BYTES == 56 + 8 * RECORD_MEMBERS, "the spans en
 _Static_assert(RECORD_TARGETS_MAX <= UINT16_MAX, "the count of targets fits");
 
 const char *record_type_name(uint8_t type) {
-    static const char *const names[] = {"none",    "event",  "outcome", "dead",   "add",
-                                        "discard", "erased", "totals",  "expire", "audit"};
-    return type >= 1 && type < sizeof names / sizeof names[0] ? names[type] : "unknown";
+    static const char *const names[] = {[RECORD_EVENT] = "event",
+                                        [RECORD_OUTCOME] = "outcome",
+                                        [RECORD_DEAD] = "dead",
+                                        [RECORD_ADD] = "add",
+                                        [RECORD_DISCARD] = "discard",
+                                        [RECORD_ERASED] = "erased",
+                                        [RECORD_TOTALS] = "totals",
+                                        [RECORD_EXPIRE] = "expire",
+                                        [RECORD_AUDIT] = "audit",
+                                        [RECORD_CALLBACK] = "callback",
+                                        [RECORD_CALLBACK_OUTCOME] = "callback_outcome"};
+    bool is_known = type < sizeof names / sizeof names[0] && names[type] != NULL;
+    return is_known ? names[type] : "unknown";
 }
 
 const char *const record_reason_names[RECORD_REASON_COUNT] = {

@@ -22,15 +22,17 @@ enum ledger_err {
  * a delivery counts; what later records say of it is ignored. */
 enum record_type {
     RECORD_NONE = 0,
-    RECORD_EVENT = 1,   /* an event and whom it is owed to */
-    RECORD_OUTCOME = 2, /* what an attempt of a request came to */
-    RECORD_DEAD = 3,    /* deliveries become dead letters */
-    RECORD_ADD = 4,     /* deliveries made by a redrive or replay job */
-    RECORD_DISCARD = 5, /* pending deliveries are given up by an operator's wish */
-    RECORD_ERASED = 6,  /* events whose content was erased */
-    RECORD_TOTALS = 7,  /* counters as of a position: a base and a check for recounting */
-    RECORD_EXPIRE = 8,  /* dead letters leave the list */
-    RECORD_AUDIT = 9,   /* the head of the audit log, which lies elsewhere */
+    RECORD_EVENT = 1,             /* an event and whom it is owed to */
+    RECORD_OUTCOME = 2,           /* what an attempt of a request came to */
+    RECORD_DEAD = 3,              /* deliveries become dead letters */
+    RECORD_ADD = 4,               /* deliveries made by a redrive or replay job */
+    RECORD_DISCARD = 5,           /* pending deliveries are given up by an operator's wish */
+    RECORD_ERASED = 6,            /* events whose content was erased */
+    RECORD_TOTALS = 7,            /* counters as of a position: a base and a check for recounting */
+    RECORD_EXPIRE = 8,            /* dead letters leave the list */
+    RECORD_AUDIT = 9,             /* the head of the audit log, which lies elsewhere */
+    RECORD_CALLBACK = 16,         /* a callback: one signed request outside event streams */
+    RECORD_CALLBACK_OUTCOME = 17, /* what an attempt of one came to */
 };
 /* "event", "outcome", …; "unknown". */
 const char *record_type_name(uint8_t type);
@@ -349,6 +351,77 @@ struct record_audit {
 mr_err record_audit_encode(const struct record_audit *audit, uint8_t *out, size_t size,
                            size_t *ret_len);
 mr_err record_audit_decode(mr_str body, struct record_audit *ret_audit);
+
+/* --- CALLBACK ----------------------------------------------------------------------------------
+ */
+
+#define RECORD_CALLBACK_URL_MAX       2048U
+#define RECORD_CALLBACK_REFERENCE_MAX 256U
+#define RECORD_CALLBACK_BODY_MAX      (64U * 1024)
+#define RECORD_CALLBACK_HEAD_BYTES    40U
+#define RECORD_CALLBACK_BYTES_MAX                                                                  \
+    (RECORD_CALLBACK_HEAD_BYTES + RECORD_CALLBACK_URL_MAX + RECORD_CALLBACK_REFERENCE_MAX +        \
+     RECORD_CALLBACK_BODY_MAX)
+/* Attempts that a callback may have: the first, and one more. */
+#define RECORD_CALLBACK_ATTEMPTS_MAX 2U
+
+enum record_callback_method { RECORD_CALLBACK_POST = 0, RECORD_CALLBACK_GET };
+enum record_callback_content { RECORD_CALLBACK_FORM = 0, RECORD_CALLBACK_JSON };
+struct record_callback {
+    uint8_t method;  /* enum record_callback_method */
+    uint8_t content; /* enum record_callback_content */
+    uint32_t account;
+    int64_t created_ms;         /* wall */
+    struct record_letter_id id; /* "cb_" */
+    mr_str url;                 /* as it was given */
+    mr_str reference;           /* empty: none */
+    mr_str body;                /* POST: the bytes of the body; GET: what the query gets */
+};
+/* "cb_" + 26 lower-case characters; no NUL. */
+#define RECORD_CALLBACK_TEXT_LEN 29
+void record_callback_id_format(const struct record_letter_id *id,
+                               char out[static RECORD_CALLBACK_TEXT_LEN]);
+/* MR_E_INVALID. */
+mr_err record_callback_id_parse(mr_str text, struct record_letter_id *ret_id);
+/* Bytes of the record. */
+static inline size_t record_callback_bytes(const struct record_callback *callback) {
+    return RECORD_CALLBACK_HEAD_BYTES + callback->url.len + callback->reference.len +
+           callback->body.len;
+}
+/* MR_E_LIMIT, MR_E_INVALID. */
+mr_err record_callback_encode(const struct record_callback *callback, uint8_t *out, size_t size,
+                              size_t *ret_len);
+mr_err record_callback_decode(mr_str body, struct record_callback *ret_callback);
+
+enum record_callback_kind {
+    RECORD_CALLBACK_DELIVERED = 1,
+    RECORD_CALLBACK_RETRY = 2, /* again at due_ms */
+    RECORD_CALLBACK_FAILED = 3,
+};
+/* Names its callback by id and by the position of its record; the first outcome that ends a
+ * callback counts, what later records say of it is ignored. */
+struct record_callback_outcome {
+    uint8_t kind;    /* enum record_callback_kind */
+    uint8_t reason;  /* enum record_reason; NONE where it was delivered */
+    uint8_t attempt; /* 1 … RECORD_CALLBACK_ATTEMPTS_MAX */
+    uint16_t status; /* HTTP; 0: there was no answer */
+    uint32_t account;
+    uint32_t duration_ms;
+    uint64_t pos;
+    int64_t at_ms;  /* wall: when the attempt began */
+    int64_t due_ms; /* RETRY; else 0 */
+    struct record_letter_id id;
+};
+#define RECORD_CALLBACK_OUTCOME_BYTES 56U
+mr_err record_callback_outcome_encode(const struct record_callback_outcome *outcome, uint8_t *out,
+                                      size_t size, size_t *ret_len);
+mr_err record_callback_outcome_decode(mr_str body, struct record_callback_outcome *ret_outcome);
+
+/* In TOTALS, the callbacks of an account stand as an entry of their own, with this number in the
+ * place of a destination's: created = pending + delivered + dead, dead being those that failed.
+ * Destinations and accounts are numbered below it. */
+#define RECORD_CALLBACKS_OF    UINT32_C(0x80000000)
+#define RECORD_IS_CALLBACKS(n) (((n)&RECORD_CALLBACKS_OF) != 0)
 
 /* --- TOTALS ----------------------------------------------------------------------------------- */
 

@@ -70,8 +70,8 @@ int64_t record_letter_id_ms(const struct record_letter_id *id) {
 
 static const char base32[] = "0123456789abcdefghjkmnpqrstvwxyz";
 
-void record_letter_id_format(const struct record_letter_id *id,
-                             char out[static RECORD_LETTER_TEXT_LEN]) {
+void record_ulid_format(const struct record_letter_id *id, const char prefix[static 3],
+                        char out[static RECORD_LETTER_TEXT_LEN]) {
     /* Not mr_ulid_format: a stored id may hold a time that no clock shows. */
     uint64_t high = 0;
     uint64_t low = 0;
@@ -84,7 +84,12 @@ void record_letter_id_format(const struct record_letter_id *id,
         low = low >> 5 | high << 59;
         high >>= 5;
     }
-    memcpy(out, "dl_", 3);
+    memcpy(out, prefix, 3);
+}
+
+void record_letter_id_format(const struct record_letter_id *id,
+                             char out[static RECORD_LETTER_TEXT_LEN]) {
+    record_ulid_format(id, "dl_", out);
 }
 
 static unsigned base32_value(char c) {
@@ -92,8 +97,8 @@ static unsigned base32_value(char c) {
     return at == NULL ? 32U : (unsigned)(at - base32);
 }
 
-mr_err record_letter_id_parse(mr_str text, struct record_letter_id *ret_id) {
-    if (text.len != RECORD_LETTER_TEXT_LEN || !mr_str_starts(text, MR_STR("dl_")) ||
+mr_err record_ulid_parse(mr_str text, mr_str prefix, struct record_letter_id *ret_id) {
+    if (text.len != RECORD_LETTER_TEXT_LEN || !mr_str_starts(text, prefix) ||
         !mr_ulid_is_valid(mr_str_slice(text, 3, text.len))) {
         return MR_ERR(MR_E_INVALID);
     }
@@ -113,6 +118,10 @@ mr_err record_letter_id_parse(mr_str text, struct record_letter_id *ret_id) {
         ret_id->bytes[8 + i] = (uint8_t)(low >> (56 - 8 * i));
     }
     return MR_OK;
+}
+
+mr_err record_letter_id_parse(mr_str text, struct record_letter_id *ret_id) {
+    return record_ulid_parse(text, MR_STR("dl_"), ret_id);
 }
 
 /* --- DEAD ---------------------------------------------------------------------------------------

@@ -25,7 +25,8 @@ struct recount_finding {
     uint64_t pos;         /* where; 0: no place */
     char file[64];        /* "" : none */
     uint64_t offset;      /* in the file */
-    uint32_t destination; /* LAW, TOTALS, CHECKPOINT, MISSING */
+    uint32_t destination; /* LAW, TOTALS, CHECKPOINT, MISSING; RECORD_CALLBACKS_OF | account: its
+                             callbacks */
     const char *what;     /* "delivered", …; static text */
     uint64_t found, expected;
 };
@@ -49,8 +50,9 @@ struct recount_result {
     uint64_t base_pos; /* 0: counted from the store's beginning */
     uint64_t destinations;
     uint64_t totals_compared, checkpoints_compared;
-    uint64_t not_compared;         /* of both, because a record before them could not be read */
-    struct record_counters totals; /* at the end */
+    uint64_t not_compared;            /* of both, because a record before them could not be read */
+    struct record_counters totals;    /* of deliveries, at the end */
+    struct record_counters callbacks; /* likewise; dead: those that failed */
 };
 /* Findings are no error. MR_E_IO, MR_E_NOMEM; LEDGER_E_GAP: the journal was trimmed and holds no
  * base to count from (checksums were verified all the same). */

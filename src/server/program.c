@@ -202,6 +202,12 @@ static int make_workers(struct program *program) {
         err = test_limits_new(&program->test_limits);
     }
     if (mr_is_ok(err)) {
+        err = test_limits_new(&program->callback_test_limits);
+    }
+    if (mr_is_ok(err)) {
+        err = callback_limits_new(&program->callback_limits);
+    }
+    if (mr_is_ok(err)) {
         err = rate_table_new(&program->rates);
     }
     if (mr_is_ok(err)) {
@@ -438,6 +444,8 @@ static void free_most(struct program *program) {
     mr_free(program->workers);
     tail_hub_free(program->tails);
     test_limits_free(program->test_limits);
+    test_limits_free(program->callback_test_limits);
+    callback_limits_free(program->callback_limits);
     rate_table_free(program->rates);
     net_trust_unref(program->trust);
     net_trust_roots_free(program->roots);

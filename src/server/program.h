@@ -67,7 +67,8 @@ struct program {
     struct net_trust_roots *roots;
     struct net_trust *trust;
     struct tail_hub *tails;
-    struct test_limits *test_limits;
+    struct test_limits *test_limits, *callback_test_limits;
+    struct callback_limits *callback_limits;
     struct rate_table *rates;
     SSL_CTX *tls;
     struct net_cidr allow[NET_GUARD_ALLOW_MAX];

@@ -14,6 +14,7 @@
 #include "control/audit.h"
 #include "ledger/recover.h"
 #include "mail/mailer.h"
+#include "net/judge.h"
 #include "os/clock.h"
 #include "os/process.h"
 #include "server/aws.h"
@@ -21,6 +22,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+
+_Static_assert((int)CONTROL_REASON_SIZE == (int)NET_REASON_SIZE, "reasons of one length");
 
 #define PATH_SIZE       1024
 #define SECRETS_MAX     ((size_t)64 << 20)
@@ -39,19 +42,12 @@ static enum control_url_verdict judge_url(void *ctx, mr_str text,
                                           char reason[CONTROL_REASON_SIZE]) {
     struct program *program = ctx;
     struct net_url url;
-    enum net_url_problem problem = net_url_parse(text, program->config->allow_http, &url);
-    if (problem != NET_URL_OK) {
-        snprintf(reason, CONTROL_REASON_SIZE, "%s", net_url_problem_text(problem));
-        return problem == NET_URL_HTTP || problem == NET_URL_PORT_REFUSED ||
-                       problem == NET_URL_HOST_NUMERIC || problem == NET_URL_USERINFO
-                   ? CONTROL_URL_REFUSED
-                   : CONTROL_URL_MALFORMED;
-    }
-    struct net_judged_addr judged;
-    struct net_refusal refusal;
-    if (url.host_kind == NET_HOST_LITERAL &&
-        mr_is_err(net_guard_judge(program->judge, &url.addr, &judged, &refusal))) {
-        snprintf(reason, CONTROL_REASON_SIZE, "%s", refusal.text);
+    switch (net_judge_url(program->judge, program->config->allow_http, text, &url, reason)) {
+    case NET_VERDICT_OK:
+        break;
+    case NET_VERDICT_MALFORMED:
+        return CONTROL_URL_MALFORMED;
+    case NET_VERDICT_REFUSED:
         return CONTROL_URL_REFUSED;
     }
     return CONTROL_URL_OK;

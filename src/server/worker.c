@@ -150,6 +150,7 @@ static mr_err init_shard(struct worker *worker, struct snapshot *snapshot) {
         .on_status = on_status,
         .status_ctx = worker,
         .log = &program->log,
+        .callback_limits = program->callback_limits,
         .metrics = &worker->metrics};
     MR_TRY(shard_new(&options, snapshot, &worker->shard));
     program->shards[worker->index] = worker->shard;
@@ -171,7 +172,10 @@ static struct api api_of(struct worker *worker) {
                         .shards = program->shards,
                         .readers = program->readers,
                         .sink = &worker->sink,
+                        .guard = worker->guard,
                         .test_limits = program->test_limits,
+                        .callback_test_limits = program->callback_test_limits,
+                        .callback_limits = program->callback_limits,
                         .tail = worker->tail,
                         .writer = program->writer,
                         .journal = program->journal,

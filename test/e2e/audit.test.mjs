@@ -56,6 +56,7 @@ const routes = millrace(['reference', 'api']).stdout.split('\n')
 // What changes nothing, or is told otherwise.
 const without = {
   'POST /v1/events': 'events have a journal of their own',
+  'POST /v1/callbacks': 'and callbacks lie in it too',
   'POST /v1/streaming-rules/preview': 'looks only',
 };
 
@@ -80,6 +81,12 @@ function oneTime(seed) {
   return execFileSync('oathtool', ['--totp', '-b', seed], {encoding: 'utf8'}).trim();
 }
 const calls = {
+  'POST /v1/callbacks/test': async () => {
+    await server.must('POST', '/v1/callbacks/test',
+      {url: `${receiver.url}/callback?x=1`, parameters: {word: 'not told'}});
+    return {action: 'callback.test', object: '',
+      detail: {method: 'POST', url: `${receiver.url}/callback`}};
+  },
   'POST /v1/destinations': async () => {
     made.destination = await server.destination(`${receiver.url}/hook`);
     return {action: 'destination.create', object: made.destination.id};

@@ -2,10 +2,11 @@
 // on standard output. A usage error adds the line that shows how the command is called.
 import assert from 'node:assert/strict';
 import {mkdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
 import {DatabaseSync} from 'node:sqlite';
 import {after, before, test} from 'node:test';
-import {Server, folder, millrace, remove} from './harness.mjs';
+import {Server, folder, millrace, remove, until} from './harness.mjs';
 
 const NO = 1;
 const USAGE = 2;
@@ -60,7 +61,7 @@ test('an unknown option is named, with the usage', () => {
     const args = {json: ['check', '--nope'], version: ['--nope'], reference: ['--nope'],
       destinations: ['--nope'], rules: ['--nope'], secrets: ['--nope'],
       serve: ['--data', server.data, '--nope=1'], config: ['--nope=1'], filter: ['test', '--nope'],
-      audit: ['list', '--nope']}[name]
+      audit: ['list', '--nope'], callbacks: ['send', '--nope']}[name]
       ?? ['--nope'];
     const about = name === 'json' ? /could not read --nope/
       : name === 'version' ? /takes no arguments/
@@ -75,7 +76,7 @@ test('an option without its value, or an empty one, is named', () => {
     ['simulate', 'devices'], ['receive', 'listen'], ['sign', 'url'], ['verify', 'signature'],
     ['check-address', 'allow-networks'], ['check', 'data'], ['serve', 'data'],
     ['config', 'listen'], ['export', 'output'], ['export', 'only'], ['apply', 'secrets-out'],
-    ['publish', 'account'], ['rules', 'account'], ['clients', 'account']]) {
+    ['publish', 'account'], ['rules', 'account'], ['clients', 'account'], ['callbacks', 'account']]) {
     wrong([name, `--${option}`], USAGE, new RegExp(`--${option} needs a value`));
     if (name !== 'config') {
       wrong([name, `--${option}`, ''], USAGE, new RegExp(`--${option} (needs a value|is needed)`));
@@ -117,6 +118,21 @@ test('arguments that lack, or are too many', () => {
       at('secret'), 'x'], /too many: "x"/],
     [['rotate-master-key'], /--data is needed/],
     [['rotate-master-key', '--data', at('none'), 'x'], /too many: "x"/],
+    [['callbacks'], /say what to do/], [['callbacks', 'nope'], /unknown action "nope"/],
+    [['callbacks', 'list', 'x'], /too many: "x"/], [['callbacks', 'list', '--nope'], /unknown option --nope/],
+    [['callbacks', 'list', '--status'], /--status needs a value/],
+    [['callbacks', 'get'], /get takes one id/], [['callbacks', 'get', 'a/b'], /"a\/b" is no id/],
+    [['callbacks', 'send'], /send takes either one file or --url/],
+    [['callbacks', 'send', 'a', 'b'], /send takes either one file or --url/],
+    [['callbacks', 'send', 'a', '--method', 'GET'], /send takes either one file or --url/],
+    [['callbacks', 'send', 'a', '--reference', 'r'], /send takes either one file or --url/],
+    [['callbacks', 'send', '--url'], /--url needs a value/],
+    [['callbacks', 'send', '--url', 'https://a.example', 'x'], /"x" is no NAME=VALUE/],
+    [['callbacks', 'send', '--url', 'https://a.example', '=x'], /"=x" is no NAME=VALUE/],
+    [['callbacks', 'send', 'a', '--json'], /unknown option --json/],
+    [['callbacks', 'test'], /test takes either one file or --url/],
+    [['callbacks', 'test', 'a', '--content-type', 'json'], /test takes either one file or --url/],
+    [['callbacks', 'test', '--url', 'https://a.example', '--reference', 'r'], /unknown option --reference/],
     [['secrets', 'import'], /import needs --data, --name/],
     [['secrets', 'get', 'whs_1'], /unknown action "get"/],
     [['secrets', 'delete', 'whs_1'], /unknown action "delete"/],
@@ -199,6 +215,8 @@ test('files that are absent, empty, folders or not JSON', () => {
     [['publish', none], /could not read .*none: No such file/],
     [['publish', at('folder')], /could not read .*folder: Is a directory/],
     [['destinations', 'create', none], /could not read .*none: No such file/],
+    [['callbacks', 'send', none], /could not read .*none: No such file/],
+    [['callbacks', 'test', at('folder')], /could not read .*folder: Is a directory/],
     [['rules', 'update', 'rule_1', none], /could not read .*none: No such file/],
     [['secrets', 'create', at('folder')], /could not read .*folder: Is a directory/],
     [['secrets', 'import', '--data', server.data, '--name', 'n', none], /could not read .*none/],
@@ -269,6 +287,16 @@ test('the answer no: signatures, addresses, the server\'s refusals', () => {
     [['secrets', 'create', at('object.json')], /Unknown member: Nane.*code 20001/],
     [['test', 'dst_1'], /refused: .*code 20404/],
     [['test', 'dst_1', '--event-type', 'nope'], /refused: .*code 31003/],
+    [['callbacks', 'get', 'cb_1'], /code 20404/],
+    [['callbacks', 'list', '--status', 'nope'], /status.*code 2/],
+    [['callbacks', 'send', at('object.json')], /Nane.*code 20001/],
+    [['callbacks', 'send', at('bad.json')], /not valid JSON/],
+    [['callbacks', 'send', '--url', 'nonsense'], /url is not valid.*code 20400/],
+    [['callbacks', 'send', '--url', 'https://a.example', '--method', 'PUT'], /method.*code 20400/],
+    [['callbacks', 'send', '--url', 'https://a.example', '--content-type', 'xml'], /content_type.*code 20400/],
+    [['callbacks', 'send', '--url', 'https://192.168.1.1'], /url is refused.*code 31010/],
+    [['callbacks', 'send', '--url', 'https://a.example', 'a=1', 'a=2'], /code 20400/],
+    [['callbacks', 'test', '--url', 'nonsense'], /url is not valid.*code 20400/],
     [['users', 'get', 'user_1'], /code 20404/], [['users', 'delete', 'user_1'], /code 20404/],
     [['users', 'reset-link', 'user_1'], /code 20404/],
     [['users', 'invite-again', 'user_1'], /code 20404/],
@@ -287,7 +315,8 @@ test('the answer no: signatures, addresses, the server\'s refusals', () => {
 const CALLS = [['publish', '-'], ['tail'], ['test', 'dst_1'], ['destinations', 'list'],
   ['rules', 'list'], ['users', 'list'], ['secrets', 'list'], ['secrets', 'activate', 'whs_1'], ['secrets', 'rotate'],
   ['clients', 'list'], ['accounts', 'list'], ['accounts', 'create', '--name', 'n'], ['keys', 'list'],
-  ['keys', 'rotate'], ['export']];
+  ['keys', 'rotate'], ['export'], ['callbacks', 'list'], ['callbacks', 'get', 'cb_1'],
+  ['callbacks', 'send', '--url', 'https://a.example'], ['callbacks', 'test', '--url', 'https://a.example']];
 
 test('no server, a wrong secret, an environment that lacks or cannot be', () => {
   const input = '{"id":"1"}';
@@ -309,6 +338,40 @@ test('no server, a wrong secret, an environment that lacks or cannot be', () => 
   }
   wrong(['destinations', 'list'], USAGE, /could not read .*none.*\n.*MILLRACE_CA_FILE/,
     {env: {...environment, MILLRACE_CA_FILE: at('none')}, more: 1});
+});
+
+test('callbacks: what they do', async () => {
+  // Nobody listens there, so what is sent fails, and what is tested too.
+  const closed = net.createServer();
+  await new Promise((resolve) => { closed.listen(0, '127.0.0.1', resolve); });
+  const url = `https://127.0.0.1:${closed.address().port}/hook`;
+  await new Promise((resolve) => { closed.close(resolve); });
+  const run = (args, {input, status = 0} = {}) => {
+    const done = millrace(['callbacks', ...args], {env: environment, input});
+    assert.equal(done.status, status, done.stdout + done.stderr);
+    return done.stdout;
+  };
+  const text = JSON.stringify({url, content_type: 'json', body: {n: 1.50}, reference: 'by file'});
+  writeFileSync(at('callback.json'), text);
+  const made = [JSON.parse(run(['send', at('callback.json')])),
+    JSON.parse(run(['send', '-'], {input: text.replace('by file', 'by input')})),
+    JSON.parse(run(['send', '--url', url, '--reference', 'by ä & "q"', 'a=1', 'b=x=y', 'c='])),
+    JSON.parse(run(['send', '--url', url, '--method', 'GET']))];
+  assert.deepEqual(made.map(({method, content_type: type, reference}) => [method, type, reference]),
+    [['POST', 'json', 'by file'], ['POST', 'json', 'by input'], ['POST', 'form', 'by ä & "q"'],
+      ['GET', null, null]]);
+  for (const {id} of made) {
+    await until('both attempts', () => JSON.parse(run(['get', id])).status === 'failed');
+  }
+  const listed = JSON.parse(run(['list', '--reference', 'by ä & "q"', '--status', 'failed']));
+  assert.deepEqual(listed.data.map(({id, attempts}) => [id, attempts.length]), [[made[2].id, 2]]);
+  assert.equal(JSON.parse(run(['list', '--status', 'delivered'])).data.length, 0);
+  assert.ok(JSON.parse(run(['list'])).data.length >= 4);
+  const shown = run(['test', '--url', url, 'a=1'], {status: NO});
+  assert.match(shown, /^address +ok .*\nconnect +FAILED .*\nThe test failed\.\n$/);
+  assert.match(run(['test', at('callback.json')], {status: NO}), /connect +FAILED/);
+  const told = JSON.parse(run(['test', '--json', '--url', url, '--method', 'GET', 'a=ä'], {status: NO}));
+  assert.deepEqual([told.ok, told.request.method, told.request.query], [false, 'GET', 'a=%C3%A4']);
 });
 
 test('accounts, clients and keys: what they do', async () => {

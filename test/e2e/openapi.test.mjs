@@ -45,6 +45,7 @@ before(async () => {
   await server.publish({id: '1', source: 's', type: 'com.example.walk', specversion: '1.0', data: {}});
   const letter = await until('a dead letter', async () =>
     (await server.must('GET', '/v1/dead-letters')).data[0]);
+  const callback = await server.must('POST', '/v1/callbacks', {url: `${receiver.url}/callback`});
   const client = await server.must('POST', '/v1/clients', {name: 'walk', locked: false,
     scopes: {globalResources: [], products: ['SuperSIM']}});
   const invited = await server.must('POST', '/v1/users', {email: 'walked@example.com', role: 'default'});
@@ -63,6 +64,7 @@ before(async () => {
     '/v1/schemas/{name}/versions/{n}': '/v1/schemas/walk/versions/1',
     '/v1/event-types/{type}': '/v1/event-types/com.example.own',
     '/v1/accounts/{id}': `/v1/accounts/${server.account_id}`,
+    '/v1/callbacks/{id}': `/v1/callbacks/${callback.id}`,
     '/v1/dead-letters/{id}': `/v1/dead-letters/${letter.id}`,
     '/schemas/{name}/{version}': '/schemas/walk/1',
     '/errors/{code}': '/errors/20400',

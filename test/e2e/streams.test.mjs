@@ -120,6 +120,29 @@ test('failed records go again alone, in their order; the others are delivered', 
   assert.deepEqual(ids(await rig.read(one.name)), events.map(({id}) => id).sort());
 });
 
+test('what became of each record is counted, and requests taken in part', async () => {
+  const names = ['attempts_partial_total', ...['taken', 'failed', 'throttled', 'refused']
+    .map((outcome) => `records_total{outcome="${outcome}"}`)];
+  const metrics = async () => {
+    const all = await server.metrics();
+    return names.map((name) => all[`millrace_${name}`]);
+  };
+  const one = await stream({concurrency_max: 1, linger_ms: 1000, retry_policy: {delays_ms: [10, 10]}});
+  const first = await metrics();
+  const events = Array.from({length: 20}, () => event({type: one.type}));
+  const throttled = {ErrorCode: 'ProvisionedThroughputExceededException', ErrorMessage: 'Rate'};
+  rig.kinesis.delay(300); // of the first event alone, while the others gather
+  rig.kinesis.failRecords(({PartitionKey: key}) => (key === events[3].id && INTERNAL)
+    || ([events[5].id, events[6].id].includes(key) && throttled), 2);
+  await publish(events.slice(0, 1));
+  await until('a request in flight', () => one.puts().length > 0
+    || rig.kinesis.log.some(({body}) => body.includes(one.name)));
+  await publish(events.slice(1));
+  assert.equal((await settled(one, 20)).delivered, 20);
+  const last = await metrics();
+  assert.deepEqual(last.map((n, i) => n - first[i]), [1, 20, 1, 2, 0]);
+});
+
 test('an event that fails each time dies alone, with its reason', async () => {
   const one = await stream({retry_policy: {delays_ms: [10]}});
   const events = Array.from({length: 10}, () => event({type: one.type}));
@@ -155,6 +178,9 @@ describe('whole requests', () => {
     ['an answer that is no JSON', () => rig.kinesis.reply(200, 'no JSON')],
     ['an answer with fewer results than records', () => rig.kinesis.reply(200,
       JSON.stringify({FailedRecordCount: 0, Records: [{SequenceNumber: '1', ShardId: 's'}]}))],
+    ['an answer with more results than records', () => rig.kinesis.reply(200,
+      JSON.stringify({FailedRecordCount: 0,
+        Records: Array(501).fill({SequenceNumber: '1', ShardId: 's'})}))],
     ['a reset after the request was taken', () => rig.kinesis.reset({after: true})],
     ['200 with all failed', () => rig.kinesis.failRecords(() => INTERNAL, 1)],
     ['an expired token', () => rig.sts.expireAll()],
@@ -175,6 +201,8 @@ describe('whole requests', () => {
     ['another external id', 'credentials', {external_id: 'not-the-one'}, {}],
     ['a role that nobody may assume', 'credentials',
       {role_arn: 'arn:aws:iam::111122223333:role/other'}, {}],
+    ['another region', 'credentials',
+      {stream_arn: 'arn:aws:kinesis:eu-west-1:111122223333:stream/events'}, {}],
   ]) {
     test(`${what}: dead letters, reason ${reason}; the test says what to do`, async () => {
       const one = await stream({retry_policy: {delays_ms: []}, ...settings}, options);

@@ -1,5 +1,6 @@
-// Ten destinations under load: eight healthy, one that fails, one that hangs. Who was acknowledged,
-// what arrived, and which of the duplicates a death of the program excuses.
+// Ten destinations under load: eight healthy, one that fails, one that hangs; and callbacks to the
+// addresses of the healthy ones. Who was acknowledged, what arrived, and which of the duplicates a
+// death of the program excuses.
 import http from 'node:http';
 import {Worker} from 'node:worker_threads';
 import {event, until} from '../e2e/harness.mjs';
@@ -90,6 +91,34 @@ export class Crowd {
       {number: this.number, text: 'ä€😀 '.repeat(8)})};
   }
 
+  // A callback whose body looks to the receiver like a delivery of one event.
+  makeCallback() {
+    const destination = Math.floor(this.random() * HEALTHY);
+    const made = {id: `c-${this.number++}`, text: 'ä€😀 '.repeat(8)};
+    return {destination, made, call: {url: `${this.url}/d${destination}`, content_type: 'json',
+      body: [made], reference: made.id}};
+  }
+
+  // One connection that sends callbacks until told to stop.
+  async caller(server, control) {
+    const agent = new http.Agent({keepAlive: true, maxSockets: 1});
+    while (!control.stop) {
+      const {destination, made, call} = this.makeCallback();
+      const status = await this.post(agent, server, call, '/v1/callbacks');
+      if (status === 202) {
+        this.acknowledged.set(made.id, destination);
+        control.callbacks++;
+      } else {
+        this.refused++;
+        if (status === 0 && control.dying) {
+          break;
+        }
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    }
+    agent.destroy();
+  }
+
   // One connection that publishes until told to stop.
   async publisher(server, batch, control) {
     const agent = new http.Agent({keepAlive: true, maxSockets: 1});
@@ -123,11 +152,11 @@ export class Crowd {
   }
 
   // The status, 0 where no answer came.
-  post(agent, server, body) {
+  post(agent, server, body, path = '/v1/events') {
     return new Promise((resolve) => {
-      const call = http.request(`${server.url}/v1/events`, {method: 'POST', agent, headers: {
+      const call = http.request(server.url + path, {method: 'POST', agent, headers: {
         authorization: `Bearer ${server.token}`,
-        'content-type': Array.isArray(body) ? 'application/cloudevents-batch+json'
+        'content-type': path !== '/v1/events' ? 'application/json' : Array.isArray(body) ? 'application/cloudevents-batch+json'
           : 'application/cloudevents+json'}}, (response) => {
         response.resume();
         response.on('end', () => resolve(response.statusCode));
@@ -141,18 +170,19 @@ export class Crowd {
   // Singles and batches until `count` are acknowledged and `extraMs` more have passed.
   // `then` ends the program while the load goes on.
   async load(server, count, extraMs, then) {
-    const control = {stop: false, dying: false, count: 0};
+    const control = {stop: false, dying: false, count: 0, callbacks: 0};
     const publishers = [];
     for (let i = 0; i < 12; i++) {
       publishers.push(this.publisher(server, i < 6 ? 1 : 50, control));
     }
+    publishers.push(this.caller(server, control), this.caller(server, control));
     await until(`${count} acknowledged events`, () => control.count >= count, 60000);
     await new Promise((resolve) => setTimeout(resolve, extraMs));
     control.dying = true;
     const result = await then();
     control.stop = true;
     await Promise.all(publishers);
-    return {acknowledged: control.count, result};
+    return {acknowledged: control.count, callbacks: control.callbacks, result};
   }
 
   // The program is dead since `at` (now() of receiver.mjs). What it sent belongs to its life: heard

@@ -1,5 +1,5 @@
 // kill -9 under load at random moments, then clean stops.  node kill.mjs [--rounds N] [--seed S]
-// Every acknowledged event must arrive; a duplicate is excused only where the program's death
+// Every acknowledged event and callback must arrive; a duplicate is excused only where the program's death
 // struck an attempt in flight or one that had just finished; a clean stop excuses none.
 import assert from 'node:assert/strict';
 import path from 'node:path';
@@ -52,7 +52,8 @@ for (let round = 1; round <= Number(values.rounds); round++) {
   });
   const longest = disk.longestSync(done.result);
   await crowd.died(done.result, longest);
-  console.log(`round ${round}: killed after ${done.acknowledged} acknowledged events, longest sync `
+  console.log(`round ${round}: killed after ${done.acknowledged} acknowledged events and `
+    + `${done.callbacks} callbacks, longest sync `
     + `${longest.toFixed(1)} ms, ${crowd.duplicates.length} duplicates so far`);
   await server.serve();
 }
@@ -82,6 +83,9 @@ assert.ok(performance.now() - began < 3000, 'a second SIGTERM ends at once');
 
 const check = millrace(['check', '--data', server.data, '--json']);
 assert.equal(check.status, 0, `check: ${check.stdout} ${check.stderr}`);
+const {callbacks} = JSON.parse(check.stdout);
+console.log(`callbacks ${JSON.stringify(callbacks)}`);
+assert.ok(callbacks.created > 0 && callbacks.pending === 0 && callbacks.failed === 0);
 await crowd.end();
 disk.end();
 remove(home);

@@ -124,6 +124,15 @@ static uint32_t *events_at(struct world *world, const struct lane *lane,
     return events;
 }
 
+void process_mark(struct world *world, const struct sim_mark *mark) {
+    if (world->marks_open == NULL) {
+        world->marks_open = MR_NEW(struct sim_marks);
+        MR_ASSERT(world->marks_open != NULL);
+    }
+    MR_ASSERT(world->marks_open->n < SIM_MARKS_MAX);
+    world->marks_open->items[world->marks_open->n++] = *mark;
+}
+
 static void on_record(void *ctx, struct lane *lane, const struct lane_record *record) {
     static const enum oracle_kind kinds[] = {[LANE_RECORD_DELIVERED] = ORACLE_DELIVERED,
                                              [LANE_RECORD_RETRY] = ORACLE_RETRY,
@@ -147,12 +156,7 @@ static void on_record(void *ctx, struct lane *lane, const struct lane_record *re
     if (record->reason == LANE_REASON_THROTTLED) {
         world_hit(world, SIM_THROTTLED);
     }
-    if (world->marks_open == NULL) {
-        world->marks_open = MR_NEW(struct sim_marks);
-        MR_ASSERT(world->marks_open != NULL);
-    }
-    MR_ASSERT(world->marks_open->n < SIM_MARKS_MAX);
-    world->marks_open->items[world->marks_open->n++] = mark;
+    process_mark(world, &mark);
     oracle_on_outcome(world->oracle, mark.kind, d, mark.events, mark.n, mark.token);
     outcome_add(&world->outcomes, d + 1, record, world_fill_random, world);
 }
@@ -195,6 +199,9 @@ static void on_slab(struct mail *mail) {
     struct slab *slab = got->slab;
     for (uint32_t i = 0; i < slab->n_records && world->is_up; i++) {
         const struct slab_entry *entry = &slab->records[i];
+        if (entry->type == RECORD_CALLBACK) {
+            sim_callbacks_slab(world, entry->pos, slab_body(slab, entry));
+        }
         if (entry->type != RECORD_EVENT) {
             continue;
         }
@@ -251,6 +258,10 @@ void process_on_durable(void *ctx) {
     world->given_up += world->stopping && unit->result == JOURNAL_RESULT_FULL ? 1 : 0;
     for (size_t i = 0; i < marks->n && known; i++) {
         const struct sim_mark *mark = &marks->items[i];
+        if (mark->callback != NULL) {
+            sim_callbacks_mark_durable(mark);
+            continue;
+        }
         oracle_on_outcome_durable(world->oracle, mark->kind, mark->destination, mark->events,
                                   mark->n, mark->token);
     }
@@ -412,7 +423,7 @@ static mr_err start_actors(struct world *world, struct book **book) {
     world->outcomes.ctx = world;
     struct restoring restoring = {world, *book};
     MR_TRY(book_each_destination(*book, restore_destination, &restoring));
-    return MR_OK;
+    return sim_callbacks_boot(world, *book);
 }
 
 static void post_unit(void *ctx, struct journal_unit *unit) {
@@ -522,6 +533,7 @@ void process_turn(struct world *world) {
         lane_decide(&world->lanes[d], now_of(world));
         lane_assert_valid(&world->lanes[d]);
     }
+    sim_callbacks_turn(world);
     flush_outcomes(world);
     audit_step(world);
 }
@@ -532,15 +544,17 @@ static bool has_flights(const struct world *world) {
             return true;
         }
     }
-    return false;
+    return sim_callbacks_fly(world);
 }
 
 void process_stop(struct world *world) {
     world->shared.closed = true;
+    world->callbacks.set.closed = true;
     for (uint32_t i = 0; i < STOP_TURNS && has_flights(world); i++) {
         world->mono = mr_mono_add_ms(world->mono, 5);
         world->wall.ns += 5 * MR_NS_PER_MS;
         sinks_step(world);
+        sim_callbacks_net(world);
         process_turn(world);
     }
     MR_ASSERT(!has_flights(world));
@@ -581,6 +595,7 @@ void process_end(struct world *world) {
             flight->used = flight->n > 0 && !flight->arrived && world_below(world, 2) == 0;
         }
     }
+    sim_callbacks_end(world);
     if (world->writer != NULL) {
         outcome_flush(&world->outcomes);
         if (world->outcomes.n_waiting > 0 && world->marks_open != NULL) {
@@ -603,6 +618,7 @@ void process_end(struct world *world) {
         }
     }
     producer_forget(world);
+    sim_callbacks_gone(world);
     audit_end(world);
     process_free_marks(world);
     oracle_on_death(world->oracle);

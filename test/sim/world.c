@@ -42,6 +42,12 @@ const char *const sim_branch_names[SIM_BRANCHES] = {
     [SIM_BOOT_MIXED] = "start: open requests of several types",
     [SIM_REPEATED] = "delivery repeated after a crash",
     [SIM_READ_FAILED] = "read failed",
+    [SIM_CALLBACK_DELIVERED] = "callback delivered",
+    [SIM_CALLBACK_RETRIED] = "callback retried",
+    [SIM_CALLBACK_FAILED] = "callback failed",
+    [SIM_CALLBACK_REPEATED] = "callback repeated after a crash or a lost answer",
+    [SIM_BOOT_CALLBACKS] = "boot: pending callbacks restored",
+    [SIM_BOOT_CALLBACKS_TRIED] = "boot: callbacks with an attempt spent restored",
     [SIM_FLIPPED] = "bit flipped at rest, found",
 };
 
@@ -166,14 +172,17 @@ static void restart(struct world *world) {
 
 static void step(struct world *world) {
     uint64_t dice = world_below(world, 1000);
-    if (dice < 120 && !world->draining) {
+    if (dice < 110 && !world->draining) {
         producer_hand_in(world);
+    } else if (dice < 120 && !world->draining) {
+        sim_callbacks_hand_in(world);
     } else if (dice < 400) {
         writer_step(world->writer, world->mono, world->wall);
     } else if (dice < 600) {
         process_turn(world);
     } else if (dice < 800) {
         sinks_step(world);
+        sim_callbacks_net(world);
     } else if (dice < 850) {
         keeper_step(world->keeper, world->mono, world->wall);
     } else if (dice < 870) {
@@ -204,7 +213,7 @@ static bool is_quiet(const struct world *world) {
             return false;
         }
     }
-    return true;
+    return sim_callbacks_quiet(world);
 }
 
 /* The counters as a book says that is read from the disk after a clean stop. */
@@ -236,6 +245,7 @@ static void finish(struct world *world) {
             };
         }
     }
+    sim_callbacks_finish(world, book);
     book_free(book);
     oracle_finish(world->oracle, counters);
 }

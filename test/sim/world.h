@@ -7,6 +7,7 @@
 #include "disk.h"
 #include "oracle.h"
 
+#include "deliver/callback.h"
 #include "deliver/lane.h"
 #include "dispatch/outcome.h"
 #include "dispatch/types.h"
@@ -51,7 +52,13 @@ enum sim_branch {
     SIM_BOOT_MIXED,      /* an open request of several keys was handed over */
     SIM_REPEATED,        /* a delivery was repeated after a crash, as it may be */
     SIM_READ_FAILED,
-    SIM_FLIPPED, /* a bit flipped at rest, in a copy of the disk */
+    SIM_CALLBACK_DELIVERED,
+    SIM_CALLBACK_RETRIED,
+    SIM_CALLBACK_FAILED,
+    SIM_CALLBACK_REPEATED,    /* sent again after a crash, as it may be */
+    SIM_BOOT_CALLBACKS,       /* pending callbacks were handed over, … */
+    SIM_BOOT_CALLBACKS_TRIED, /* … some with an attempt spent */
+    SIM_FLIPPED,              /* a bit flipped at rest, in a copy of the disk */
     SIM_BRANCHES
 };
 extern const char *const sim_branch_names[SIM_BRANCHES];
@@ -89,6 +96,10 @@ struct sim_mark {
     uint32_t n;
     uint64_t token;
     uint32_t *events; /* owned */
+    struct sim_callback
+        *callback; /* of a callback's outcome; then kind, token, events mean nothing */
+    bool is_end;
+    uint8_t attempt;
 };
 
 /* The marks of one outcome unit. */
@@ -138,6 +149,44 @@ struct sim_audit {
     uint64_t durable; /* the newest that must survive */
 };
 
+#define SIM_CALLBACKS_MAX    400
+#define SIM_CALLBACK_FLIGHTS 16
+
+/* What the oracle knows of a callback. */
+struct sim_callback {
+    uint8_t account, host;
+    bool acknowledged, sent;
+    bool refused;         /* nothing is stored, for sure */
+    bool refused_by_host; /* it may fail without a second attempt */
+    bool ended;           /* an outcome that ends it was handed in, once at least */
+    bool over;            /* durably */
+    uint8_t attempts;     /* durably */
+    uint32_t received;    /* at its host, with 2xx */
+    uint32_t known_run;   /* of the process that knows its end; 0: none */
+};
+struct sim_callback_flight {
+    struct callback *callback; /* NULL: free */
+    struct sim_callback *known;
+    bool has_arrived;
+    struct lane_result result;
+};
+struct sim_hand_in {
+    struct journal_unit unit; /* first */
+    struct journal_slot slot;
+    struct world *world;
+    uint32_t i;
+    uint8_t bytes[256];
+};
+struct sim_callbacks {
+    struct sim_callback items[SIM_CALLBACKS_MAX];
+    uint32_t n, n_open; /* handed in; not answered */
+    uint32_t accounts_seen;
+    uint8_t moods[8];
+    struct sim_callback_flight flights[SIM_CALLBACK_FLIGHTS];
+    struct callback_set set; /* of the process */
+    bool is_up;
+};
+
 enum sim_mood {
     SIM_MOOD_GOOD = 0,
     SIM_MOOD_FLAKY,
@@ -168,6 +217,7 @@ struct world {
     uint32_t given_up;
     uint64_t boots;
     struct sim_audit audit;
+    struct sim_callbacks callbacks;
 
     /* of the process: gone with it */
     bool is_up;
@@ -206,6 +256,21 @@ void process_turn(struct world *world);
 void process_on_durable(void *ctx);
 void process_answer(struct world *world, struct sim_flight *flight);
 void process_free_marks(struct world *world);
+/* Keeps it until the outcome that is being added is durable. */
+void process_mark(struct world *world, const struct sim_mark *mark);
+
+/* callbacks.c */
+void sim_callbacks_hand_in(struct world *world);
+void sim_callbacks_slab(struct world *world, uint64_t pos, mr_str body);
+mr_err sim_callbacks_boot(struct world *world, const struct book *book);
+void sim_callbacks_turn(struct world *world);
+void sim_callbacks_net(struct world *world);
+void sim_callbacks_mark_durable(const struct sim_mark *mark);
+bool sim_callbacks_fly(const struct world *world);
+bool sim_callbacks_quiet(const struct world *world);
+void sim_callbacks_end(struct world *world);  /* before the last outcomes are written */
+void sim_callbacks_gone(struct world *world); /* after them */
+void sim_callbacks_finish(struct world *world, const struct book *book);
 
 /* audit.c */
 void audit_step(struct world *world);

@@ -46,6 +46,7 @@ struct ingest {
     mr_buf answer;
     struct ticket *free;
     size_t n_free;
+    size_t kept_bytes;    /* of those */
     struct ticket *first; /* to be handed over at the end of the turn */
     struct ticket **last;
     struct loop_hook hook;

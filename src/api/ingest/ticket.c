@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #define RECORDS_BYTES_MAX ((size_t)16 << 20)
-#define KEPT_BYTES_MAX    ((size_t)64 << 10)
+#define KEPT_BYTES_MAX    ((size_t)4 << 20) /* of the records of all free tickets */
 #define FREE_MAX          256
 
 /* ---- tickets ---- */
@@ -17,6 +17,7 @@ struct ticket *ticket_take(struct ingest *ingest) {
     if (ticket != NULL) {
         ingest->free = ticket->next;
         ingest->n_free--;
+        ingest->kept_bytes -= ticket->bytes.cap;
     } else {
         ticket = MR_NEW(struct ticket);
         if (ticket == NULL) {
@@ -41,7 +42,7 @@ void ticket_free(struct ticket *ticket) {
 
 void ticket_release(struct ticket *ticket) {
     struct ingest *ingest = ticket->ingest;
-    if (ingest->n_free >= FREE_MAX || ticket->bytes.cap > KEPT_BYTES_MAX) {
+    if (ingest->n_free >= FREE_MAX || ticket->bytes.cap > KEPT_BYTES_MAX - ingest->kept_bytes) {
         ticket_free(ticket);
         return;
     }
@@ -50,6 +51,7 @@ void ticket_release(struct ticket *ticket) {
     ticket->next = ingest->free;
     ingest->free = ticket;
     ingest->n_free++;
+    ingest->kept_bytes += ticket->bytes.cap;
 }
 
 bool ticket_reserve(struct ticket *ticket, size_t n) {

@@ -358,9 +358,9 @@ mr_err signin_finish(struct control *control, mr_str email,
         err = change_begin(control, ret_refusal);
     }
     if (mr_is_ok(err)) {
-        err = change_end(control,
-                         finish_inner(control, candidates, matched, new_hash, folded, caller, &outcome),
-                         ret_refusal);
+        err = change_end(
+            control, finish_inner(control, candidates, matched, new_hash, folded, caller, &outcome),
+            ret_refusal);
         attempt->is_judged = true;
         attempt->is_right = outcome.kind != SIGNIN_WRONG;
     }

@@ -353,6 +353,12 @@ mr_err book_fold(struct book *book, uint64_t pos, uint8_t type, mr_str body) {
     case RECORD_AUDIT:
         err = record_audit_decode(body, &book->audit); /* the last one counts */
         break;
+    case RECORD_CALLBACK:
+        err = book_apply_callback(book, pos, body);
+        break;
+    case RECORD_CALLBACK_OUTCOME:
+        err = book_apply_callback_outcome(book, body);
+        break;
     case RECORD_NONE:
         break;
     }

@@ -225,6 +225,7 @@ void book_assert_valid(const struct book *book) {
     }
     MR_ASSERT(memcmp(&sums, &book->totals, sizeof sums) == 0);
     MR_ASSERT(n_letters == book->letters.n_live);
+    book_callbacks_assert_valid(&book->callbacks);
 }
 
 const struct record_audit *book_audit(const struct book *book) {
@@ -241,6 +242,7 @@ uint64_t book_memory_bytes(const struct book *book) {
                      ((uint64_t)book->n_dest_slots + book->n_key_slots) * sizeof(uint32_t) +
                      (uint64_t)book->keys_capacity * sizeof(struct key) + book->key_texts.used +
                      letters_memory_bytes(&book->letters) +
+                     book_callbacks_memory_bytes(&book->callbacks) +
                      (uint64_t)book->taken_capacity * sizeof(struct queue_entry);
     for (uint32_t i = 0; i < book->n_dests; i++) {
         const struct dest *dest = book->dests[i];
@@ -395,6 +397,9 @@ bool book_equal(const struct book *a, const struct book *b, mr_buf *why) {
     if (a->audit.number != b->audit.number ||
         memcmp(a->audit.hash, b->audit.hash, sizeof a->audit.hash) != 0) {
         return differ(why, "head of the audit log", 0, a->audit.number, b->audit.number);
+    }
+    if (!book_callbacks_equal(&a->callbacks, &b->callbacks)) {
+        return differ(why, "callbacks", 0, a->callbacks.n_all, b->callbacks.n_all);
     }
     if (a->letters.n_live != b->letters.n_live) {
         return differ(why, "dead letters", 0, a->letters.n_live, b->letters.n_live);

@@ -215,6 +215,109 @@ static void load_audit(struct source *source, struct book *book) {
     book->audit = audit;
 }
 
+static void take_id(struct source *source, struct record_letter_id *id) {
+    if (is_over(source) || (size_t)(source->end - source->at) < sizeof id->bytes) {
+        source->is_bad = true;
+        return;
+    }
+    memcpy(id->bytes, source->at, sizeof id->bytes);
+    source->at += sizeof id->bytes;
+}
+
+static mr_str take_text(struct source *source, size_t max) {
+    size_t len = take_number(source, max);
+    if (len > (size_t)(source->end - source->at)) {
+        source->is_bad = true;
+        return MR_STR("");
+    }
+    mr_str text = {(const char *)source->at, len};
+    source->at += len;
+    return text;
+}
+
+static void load_callback_account(struct source *source, struct callbacks *callbacks) {
+    uint32_t number = (uint32_t)take_number(source, RECORD_CALLBACKS_OF - 1);
+    uint32_t n_before = callbacks->n_accounts;
+    struct callback_account *account = book_callbacks_account(callbacks, number);
+    if (account == NULL) {
+        source->no_memory = true;
+        return;
+    }
+    struct record_counters *c = &account->counters;
+    uint64_t *const numbers[] = {&c->created, &c->pending, &c->delivered, &c->dead,
+                                 &c->failed_attempts};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        *numbers[i] = take_number(source, UINT64_MAX);
+    }
+    source->is_bad = source->is_bad || callbacks->n_accounts == n_before ||
+                     c->created != c->pending + c->delivered + c->dead;
+    book_counters_add(&callbacks->totals, c);
+}
+
+/* *last_pos: of the one before; *n_open counts. */
+static void load_callback(struct source *source, struct callbacks *callbacks, uint64_t *last_pos,
+                          uint64_t *n_open) {
+    struct book_callback is = {.pos = 0};
+    struct record_callback *record = &is.record;
+    take_id(source, &record->id);
+    is.pos = take_number(source, UINT64_MAX);
+    record->account = (uint32_t)take_number(source, RECORD_CALLBACKS_OF - 1);
+    record->method = (uint8_t)take_number(source, RECORD_CALLBACK_GET);
+    record->content = (uint8_t)take_number(source, RECORD_CALLBACK_JSON);
+    is.status = (uint8_t)take_number(source, BOOK_CALLBACK_STATUSES - 1);
+    is.n_attempts = (uint8_t)take_number(source, RECORD_CALLBACK_ATTEMPTS_MAX);
+    for (uint8_t i = 0; i < is.n_attempts; i++) {
+        is.attempts[i].at_ms = take_time(source);
+        is.attempts[i].duration_ms = take_u32(source);
+        is.attempts[i].status = (uint16_t)take_number(source, UINT16_MAX);
+        is.attempts[i].reason = (uint8_t)take_number(source, RECORD_REASON_COUNT - 1);
+    }
+    record->created_ms = take_time(source);
+    is.due_ms = take_time(source);
+    is.finished_ms = take_time(source);
+    record->url = take_text(source, RECORD_CALLBACK_URL_MAX);
+    record->reference = take_text(source, RECORD_CALLBACK_REFERENCE_MAX);
+    record->body = take_text(source, RECORD_CALLBACK_BODY_MAX);
+    uint32_t n_before = callbacks->n_accounts;
+    if (is_over(source) || is.pos <= *last_pos ||
+        book_callbacks_account(callbacks, record->account) == NULL ||
+        callbacks->n_accounts != n_before) {
+        source->is_bad = true;
+        return;
+    }
+    struct callback *callback;
+    mr_err err = book_callbacks_add(callbacks, &is, &callback);
+    source->no_memory = mr_err_is(err, MR_E_NOMEM);
+    source->is_bad = mr_err_is(err, MR_E_EXISTS);
+    *last_pos = is.pos;
+    *n_open += is.status == BOOK_CALLBACK_PENDING;
+}
+
+static void load_callbacks(struct source *source, struct callbacks *callbacks) {
+    uint32_t n_accounts = take_u32(source);
+    for (uint32_t i = 0; i < n_accounts && !is_over(source); i++) {
+        load_callback_account(source, callbacks);
+    }
+    uint32_t n = take_u32(source);
+    uint64_t last_pos = 0;
+    uint64_t n_open = 0;
+    for (uint32_t i = 0; i < n && !is_over(source); i++) {
+        load_callback(source, callbacks, &last_pos, &n_open);
+    }
+    source->is_bad = source->is_bad || n_open != callbacks->totals.pending;
+    for (uint64_t i = n_open; i < n && !is_over(source); i++) {
+        struct record_letter_id id = {{0}};
+        take_id(source, &id);
+        struct callback *callback = book_callbacks_find(callbacks, &id);
+        if (callback == NULL || callback->is.status == BOOK_CALLBACK_PENDING ||
+            !mr_list_is_empty(&callback->over)) {
+            source->is_bad = true;
+            return;
+        }
+        book_callbacks_link_over(callbacks, callback);
+    }
+}
+
 static mr_err load_parts(struct source *source, uint32_t format, struct book *book) {
     book->origin_max = take_u32(source);
     load_keys(source, book);
@@ -232,6 +335,9 @@ static mr_err load_parts(struct source *source, uint32_t format, struct book *bo
     }
     if (format >= 2 && !is_over(source)) {
         load_audit(source, book);
+    }
+    if (format >= 3 && !is_over(source)) {
+        load_callbacks(source, &book->callbacks);
     }
     if (source->no_memory) {
         return MR_ERR(MR_E_NOMEM);

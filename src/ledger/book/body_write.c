@@ -169,6 +169,59 @@ static void save_letter(struct book_sink *sink, const uint32_t *renumbered,
     }
 }
 
+static void put_text(struct book_sink *sink, mr_str text) {
+    put_number(sink, text.len);
+    book_sink_put(sink, text.ptr, text.len);
+}
+
+static void save_callback(struct book_sink *sink, const struct book_callback *is) {
+    const struct record_callback *record = &is->record;
+    const uint64_t numbers[] = {is->pos,         record->account, record->method,
+                                record->content, is->status,      is->n_attempts};
+    book_sink_put(sink, record->id.bytes, sizeof record->id.bytes);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        put_number(sink, numbers[i]);
+    }
+    for (uint8_t i = 0; i < is->n_attempts; i++) {
+        put_time(sink, is->attempts[i].at_ms);
+        put_number(sink, is->attempts[i].duration_ms);
+        put_number(sink, is->attempts[i].status);
+        put_number(sink, is->attempts[i].reason);
+    }
+    put_time(sink, record->created_ms);
+    put_time(sink, is->due_ms);
+    put_time(sink, is->finished_ms);
+    put_text(sink, record->url);
+    put_text(sink, record->reference);
+    put_text(sink, record->body);
+}
+
+/* Accounts; all callbacks by position; then the ids of those that are over, in the order in which
+ * they ended. */
+static void save_callbacks(struct book_sink *sink, const struct callbacks *callbacks) {
+    put_number(sink, callbacks->n_accounts);
+    for (uint32_t i = 0; i < callbacks->n_accounts; i++) {
+        const struct callback_account *account = callbacks->accounts[i];
+        const struct record_counters *c = &account->counters;
+        const uint64_t numbers[] = {account->number, c->created, c->pending,
+                                    c->delivered,    c->dead,    c->failed_attempts};
+        for (size_t j = 0; j < sizeof numbers / sizeof numbers[0]; j++) {
+            put_number(sink, numbers[j]);
+        }
+    }
+    put_number(sink, callbacks->n_all);
+    if (callbacks->n_all == 0) {
+        return;
+    }
+    for (mr_list *at = callbacks->all.next; at != &callbacks->all; at = at->next) {
+        save_callback(sink, &MR_CONTAINER(at, struct callback, all)->is);
+    }
+    for (mr_list *at = callbacks->over.next; at != &callbacks->over; at = at->next) {
+        const struct record_callback *record = &MR_CONTAINER(at, struct callback, over)->is.record;
+        book_sink_put(sink, record->id.bytes, sizeof record->id.bytes);
+    }
+}
+
 static void save_parts(struct book_sink *sink, const struct book *book, const uint32_t *renumbered,
                        uint32_t n_keys) {
     put_number(sink, book->origin_max);
@@ -194,6 +247,7 @@ static void save_parts(struct book_sink *sink, const struct book *book, const ui
     if (book->audit.number != 0) {
         book_sink_put(sink, book->audit.hash, sizeof book->audit.hash);
     }
+    save_callbacks(sink, &book->callbacks);
 }
 
 mr_err book_body_save(struct book_sink *sink, const struct book *book) {

@@ -6,7 +6,7 @@
  * syncs in place of one.
  *
  *   name    checkpoint-<position, 16 hex digits>
- *   0       "MRCHECK1", format u32 = 2, zero u32, store id 16 bytes, position u64, saved_ms u64,
+ *   0       "MRCHECK1", format u32 = 3, zero u32, store id 16 bytes, position u64, saved_ms u64,
  *           zero 12 bytes, CRC-32C of these 60 bytes u32
  *   64      the body: varints and texts, see book_body_save
  *   end-12  length of the body u64, CRC-32C of everything before u32
@@ -14,7 +14,7 @@
  * The head has a checksum of its own so that a newer format is told from damage; its 64 bytes keep
  * this meaning in every format. Only keys in use are written, numbered anew, so that names that
  * producers once sent do not stay for ever. Format 1, which is read too, lacks the head of the
- * audit log at the body's end.
+ * audit log at the body's end; formats 1 and 2 lack the callbacks behind that.
  *
  * Safety: written beside, synced, renamed, directory synced; then all but the two newest are
  * removed. Loading reads the whole file, checks its CRC first, and decodes strictly all the same.
@@ -28,7 +28,7 @@
 #include <stdio.h>
 
 #define MAGIC      "MRCHECK1"
-#define FORMAT     2U
+#define FORMAT     3U
 #define HEAD_BYTES 64U
 #define END_BYTES  12U
 #define PATH_SIZE  4200U

@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "ledger/book.h"
+#include "ledger/book/callbacks.h"
 #include "ledger/book/letters.h"
 #include "ledger/book/queue.h"
 
@@ -72,6 +73,7 @@ struct book {
     uint32_t n_key_slots;
     uint32_t last_key; /* met last: most events are of one type */
     struct letters letters;
+    struct callbacks callbacks;
     /* damage that recovery told of */
     struct damage_range *damage;
     uint32_t n_damage, damage_capacity;
@@ -112,6 +114,9 @@ mr_err book_broken(struct book *book);
 mr_err book_taken_reserve(struct book *book, uint32_t n);
 mr_err book_apply_discard(struct book *book, mr_str body);
 mr_err book_apply_erased(struct book *book, mr_str body);
+/* callbacks.c */
+mr_err book_apply_callback(struct book *book, uint64_t pos, mr_str body);
+mr_err book_apply_callback_outcome(struct book *book, mr_str body);
 static inline void book_dest_check(const struct dest *dest) {
     const struct record_counters *c = &dest->counters;
     MR_ASSERT(c->created == c->pending + c->delivered + c->dead + c->discarded);

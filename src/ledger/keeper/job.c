@@ -143,7 +143,8 @@ struct totals_maker {
     struct record_totals_builder builder;
     struct record_totals head;
     uint8_t *record; /* TOTALS_RECORD_BYTES */
-    const struct book_destination *destination;
+    uint32_t number; /* whose entry is being made */
+    const struct record_counters *counters;
     uint32_t origin;
     uint32_t n; /* gathered of the present list */
     uint64_t list[TOTALS_LIST];
@@ -160,12 +161,11 @@ static mr_err flush_record(struct totals_maker *maker, bool is_last) {
 }
 
 static mr_err flush_list(struct totals_maker *maker) {
-    const struct book_destination *d = maker->destination;
-    mr_err err = record_totals_add(&maker->builder, d->number, maker->origin, &d->counters,
+    mr_err err = record_totals_add(&maker->builder, maker->number, maker->origin, maker->counters,
                                    maker->list, maker->n);
     if (mr_err_is(err, MR_E_LIMIT)) {
         MR_TRY(flush_record(maker, false));
-        err = record_totals_add(&maker->builder, d->number, maker->origin, &d->counters,
+        err = record_totals_add(&maker->builder, maker->number, maker->origin, maker->counters,
                                 maker->list, maker->n);
     }
     maker->n = 0;
@@ -196,7 +196,8 @@ static mr_err list_request(void *ctx, const struct book_request *request) {
 static mr_err list_destination(void *ctx, const struct book_destination *destination) {
     struct totals_maker *maker = ctx;
     const struct book *book = maker->keeper->book;
-    maker->destination = destination;
+    maker->number = destination->number;
+    maker->counters = &destination->counters;
     maker->origin = 0;
     maker->n = 0;
     if ((maker->head.flags & RECORD_TOTALS_FULL) != 0) {
@@ -206,9 +207,29 @@ static mr_err list_destination(void *ctx, const struct book_destination *destina
     return flush_list(maker);
 }
 
+static mr_err list_callback(void *ctx, const struct book_callback *callback) {
+    struct totals_maker *maker = ctx;
+    bool is_of = maker->number == (RECORD_CALLBACKS_OF | callback->record.account);
+    return is_of ? list_one(maker, 0, callback->pos) : MR_OK;
+}
+
+/* Those who have open callbacks are few: one walk over all of them for each. */
+static mr_err list_callbacks(void *ctx, uint32_t account, const struct record_counters *counters) {
+    struct totals_maker *maker = ctx;
+    maker->number = RECORD_CALLBACKS_OF | account;
+    maker->counters = counters;
+    maker->origin = 0;
+    maker->n = 0;
+    if ((maker->head.flags & RECORD_TOTALS_FULL) != 0 && counters->pending > 0) {
+        MR_TRY(book_each_open_callback(maker->keeper->book, list_callback, maker));
+    }
+    return flush_list(maker);
+}
+
 static mr_err make_totals(struct totals_maker *maker) {
     MR_TRY(record_totals_begin(&maker->builder, &maker->head, maker->record, TOTALS_RECORD_BYTES));
     MR_TRY(book_each_destination(maker->keeper->book, list_destination, maker));
+    MR_TRY(book_each_callback_account(maker->keeper->book, list_callbacks, maker));
     return flush_record(maker, true);
 }
 

@@ -94,6 +94,9 @@ void job_redrive(struct keeper *keeper, struct keeper_query *query);
 /* --- retention.c --- */
 /* One piece of work towards removing the oldest segment, where it is to go. */
 void keeper_retain(struct keeper *keeper, mr_mono now, mr_wall wall);
+/* --- callbacks.c --- */
+/* Answers CALLBACK and CALLBACKS. MR_E_NOT_FOUND, MR_E_LIMIT, MR_E_NOMEM. */
+mr_err keeper_tell_callbacks(const struct keeper *keeper, struct keeper_query *query);
 /* --- keeper.c --- */
 mr_err keeper_checkpoint(struct keeper *keeper, mr_mono now, mr_wall wall);
 

@@ -102,12 +102,15 @@ static void expect_open(const struct book_comparison *comparison, uint32_t origi
     struct recount *recount = comparison->recount;
     struct open key = {.pos = pos, .destination = comparison->destination, .origin = origin};
     if (recount->set_size == 0 || recount->set[recount_set_find(recount, &key)].pos == 0) {
-        recount_found(recount, &(struct recount_finding){.kind = RECOUNT_CHECKPOINT,
-                                                         .pos = pos,
-                                                         .destination = comparison->destination,
-                                                         .what = "a pending delivery",
-                                                         .found = 1,
-                                                         .expected = 0});
+        recount_found(recount,
+                      &(struct recount_finding){.kind = RECOUNT_CHECKPOINT,
+                                                .pos = pos,
+                                                .destination = comparison->destination,
+                                                .what = RECORD_IS_CALLBACKS(key.destination)
+                                                            ? "a pending callback"
+                                                            : "a pending delivery",
+                                                .found = 1,
+                                                .expected = 0});
     }
 }
 
@@ -133,9 +136,26 @@ static mr_err compare_destination(void *ctx, const struct book_destination *dest
     return book_each_request(book, destination->number, compare_request, &comparison);
 }
 
+static mr_err compare_open_callback(void *ctx, const struct book_callback *callback) {
+    struct book_comparison comparison = {
+        .recount = ctx, .destination = RECORD_CALLBACKS_OF | callback->record.account};
+    expect_open(&comparison, 0, callback->pos);
+    return MR_OK;
+}
+
+static mr_err compare_callbacks(void *ctx, uint32_t account,
+                                const struct record_counters *counters) {
+    struct recount *recount = ctx;
+    compare(recount, RECOUNT_CHECKPOINT, book_position(recount->book),
+            RECORD_CALLBACKS_OF | account, counters);
+    return MR_OK;
+}
+
 static mr_err compare_book(struct recount *recount) {
     compare_begin(recount);
     MR_TRY(book_each_destination(recount->book, compare_destination, recount));
+    MR_TRY(book_each_callback_account(recount->book, compare_callbacks, recount));
+    MR_TRY(book_each_open_callback(recount->book, compare_open_callback, recount));
     compare_end(recount, RECOUNT_CHECKPOINT, book_position(recount->book));
     recount->result.checkpoints_compared++;
     recount->book = NULL;

@@ -198,6 +198,33 @@ static mr_err count_erased(struct recount *recount, mr_str body) {
     return discard_keys(recount, keys, n);
 }
 
+static mr_err count_callback(struct recount *recount, uint64_t pos, mr_str body) {
+    struct record_callback callback;
+    struct record_counters *counters;
+    MR_TRY(record_callback_decode(body, &callback));
+    uint32_t number = RECORD_CALLBACKS_OF | callback.account;
+    MR_TRY(recount_tally(recount, number, &counters));
+    return create(recount, counters, (struct open){.pos = pos, .destination = number});
+}
+
+static mr_err count_callback_outcome(struct recount *recount, mr_str body) {
+    struct record_callback_outcome outcome;
+    struct record_counters *counters;
+    MR_TRY(record_callback_outcome_decode(body, &outcome));
+    uint32_t number = RECORD_CALLBACKS_OF | outcome.account;
+    MR_TRY(recount_tally(recount, number, &counters));
+    counters->failed_attempts += outcome.kind != RECORD_CALLBACK_DELIVERED;
+    if (outcome.kind != RECORD_CALLBACK_RETRY) {
+        bool was_open =
+            recount_set_take(recount, (struct open){.pos = outcome.pos, .destination = number});
+        bool is_delivered = outcome.kind == RECORD_CALLBACK_DELIVERED;
+        counters->pending -= was_open;
+        counters->delivered += was_open && is_delivered;
+        counters->dead += was_open && !is_delivered;
+    }
+    return MR_OK;
+}
+
 mr_err recount_count(struct recount *recount, const struct journal_record *record) {
     struct record_audit audit;
     switch ((enum record_type)record->type) {
@@ -218,6 +245,10 @@ mr_err recount_count(struct recount *recount, const struct journal_record *recor
         return MR_OK;
     case RECORD_AUDIT:
         return record_audit_decode(record->body, &audit); /* counts nothing */
+    case RECORD_CALLBACK:
+        return count_callback(recount, record->pos, record->body);
+    case RECORD_CALLBACK_OUTCOME:
+        return count_callback_outcome(recount, record->body);
     case RECORD_NONE:
         break;
     }

@@ -20,8 +20,10 @@ export class Iam extends BentServer {
   constructor(rig) {
     super((exchange) => this.serve(exchange));
     this.rig = rig;
-    this.policies = new Map(); // role name → permissions
+    // By the role's name, also of roles that are gone again: permissions, trust.
+    this.policies = new Map();
     this.trusts = new Map();
+    this.roles = new Map(); // those that are there → whether they have a policy
   }
 
   arn(name) {
@@ -48,6 +50,7 @@ export class Iam extends BentServer {
       throw new Refusal('MalformedPolicyDocument', text);
     }
     this.policies.set(name, statement);
+    this.roles.set(name, true);
   }
 
   act(form) {
@@ -55,12 +58,13 @@ export class Iam extends BentServer {
     const name = form.get('RoleName');
     const role = `<Role><Path>/</Path><RoleName>${name}</RoleName><RoleId>AROA1</RoleId>`
       + `<Arn>${this.arn(name)}</Arn><CreateDate>2026-01-01T00:00:00Z</CreateDate></Role>`;
-    if (action !== 'CreateRole' && !this.trusts.has(name)) {
+    if (action !== 'CreateRole' && !this.roles.has(name)) {
       throw new Refusal('NoSuchEntity', `The role with name ${name} cannot be found.`, 404);
     }
     switch (action) {
       case 'CreateRole':
         this.trust(name, form.get('AssumeRolePolicyDocument'));
+        this.roles.set(name, false);
         return xml(action, role);
       case 'GetRole':
         return xml(action, role);
@@ -69,6 +73,16 @@ export class Iam extends BentServer {
         return xml(action, '');
       case 'PutRolePolicy':
         this.permit(name, form.get('PolicyDocument'));
+        return xml(action, '');
+      case 'DeleteRolePolicy':
+        this.roles.set(name, false);
+        return xml(action, '');
+      case 'DeleteRole':
+        if (this.roles.get(name)) {
+          throw new Refusal('DeleteConflict', 'Cannot delete entity, must delete policies first.', 409);
+        }
+        this.roles.delete(name);
+        this.rig.sts.roles.delete(this.arn(name));
         return xml(action, '');
       default:
         throw new Refusal('InvalidAction', action);

@@ -87,6 +87,18 @@ static void signature_is_judged(void **state) {
     inspector_free(inspector);
 }
 
+static void a_query_is_shown_where_there_is_one(void **state) {
+    (void)state;
+    struct inspector *inspector = new_inspector(MR_STR_NONE, MR_STR_NONE, 0);
+    struct inspect_request request = request_of(MR_STR("a=b"), signed_fields, 2);
+    assert_true(line_has(inspector, &request, "\"path\":\"/hook\",\"token\":"));
+    request.query = MR_STR("a=1&b=\"");
+    assert_true(line_has(inspector, &request, "\"path\":\"/hook\",\"query\":\"a=1&b=\\\"\","));
+    request.query = MR_STR("");
+    assert_true(line_has(inspector, &request, "\"query\":\"\","));
+    inspector_free(inspector);
+}
+
 static void without_a_secret_nothing_is_checked(void **state) {
     (void)state;
     struct inspector *inspector = new_inspector(MR_STR_NONE, MR_STR_NONE, 0);
@@ -414,6 +426,7 @@ static void malformed_requests_are_refused_and_not_reported(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signature_is_judged),
+        cmocka_unit_test(a_query_is_shown_where_there_is_one),
         cmocka_unit_test(without_a_secret_nothing_is_checked),
         cmocka_unit_test(url_that_was_reached_is_verified_where_none_is_given),
         cmocka_unit_test(token_must_be_one_uuid),

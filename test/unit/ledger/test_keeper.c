@@ -532,6 +532,103 @@ static void retention_archives_what_is_still_owed(void **state) {
     disk_free(rig.disk);
 }
 
+static uint64_t callback(struct rig *rig, uint32_t i) {
+    char text[2000];
+    memset(text, 'a' + (int)(i % 26), sizeof text);
+    struct record_callback record = {.account = 1 + i % 2,
+                                     .created_ms = mr_wall_ms(rig->wall),
+                                     .id = letter_id(1000, i),
+                                     .url = MR_STR("https://a/"),
+                                     .reference = MR_STR("r"),
+                                     .body = mr_str_of(text, sizeof text)};
+    assert_true(mr_is_ok(record_callback_encode(&record, body.bytes, BODY_MAX, &body.len)));
+    return append(rig, JOURNAL_INGEST, RECORD_CALLBACK);
+}
+
+static void callback_over(struct rig *rig, uint32_t i, uint64_t pos) {
+    struct record_callback_outcome outcome = {.kind = i % 3 == 0 ? RECORD_CALLBACK_FAILED
+                                                                 : RECORD_CALLBACK_DELIVERED,
+                                              .attempt = 1,
+                                              .account = 1 + i % 2,
+                                              .pos = pos,
+                                              .at_ms = mr_wall_ms(rig->wall),
+                                              .id = letter_id(1000, i)};
+    assert_true(
+        mr_is_ok(record_callback_outcome_encode(&outcome, body.bytes, BODY_MAX, &body.len)));
+    (void)append(rig, JOURNAL_OUTCOME, RECORD_CALLBACK_OUTCOME);
+}
+
+static mr_err see_whole(void *ctx, const struct book_callback *found) {
+    uint32_t *n = ctx;
+    assert_int_equal(found->record.body.len, 2000);
+    assert_int_equal(found->record.body.ptr[1999], 'a' + (int)(*n * 40 % 26));
+    ++*n;
+    return MR_OK;
+}
+
+static void pending_callbacks_outlive_their_segments(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_init(&rig, 16);
+    rig.options.retention_bytes = 4 * 65536;
+    rig.options.checkpoint_records = 100;
+    rig_open(&rig);
+    uint64_t first = 0;
+    for (uint32_t i = 0; i < 600; i++) {
+        uint64_t pos = callback(&rig, i);
+        first = first == 0 ? pos : first;
+        if (i % 40 != 0) {
+            callback_over(&rig, i, pos);
+        }
+        if (i % 50 == 0) {
+            pass_ms(&rig, 6000);
+        }
+    }
+    pass_ms(&rig, 6000);
+    steps(&rig, 200);
+    assert_true(journal_start(rig.journal) > first);
+    mr_buf text;
+    mr_buf_init(&text, 1 << 20);
+    struct book_callback rows[4];
+    uint8_t status = BOOK_CALLBACK_PENDING;
+    struct keeper_query query = {.ask = KEEPER_ASK_CALLBACKS,
+                                 .callback_filter = {.account = 1, .status = &status},
+                                 .callbacks = rows,
+                                 .n_max = 4,
+                                 .type_text = &text};
+    assert_true(mr_is_ok(ask(&rig, &query)));
+    assert_int_equal(query.n_total, 15);
+    assert_int_equal(query.n_letters, 4);
+    assert_true(mr_str_eq(rows[0].record.url, MR_STR("https://a/")));
+    assert_true(mr_str_eq(rows[3].record.reference, MR_STR("r")));
+    mr_buf_reset(&text);
+    query = (struct keeper_query){.ask = KEEPER_ASK_CALLBACK,
+                                  .callback_filter = {.account = 2},
+                                  .letter_id = letter_id(1000, 0),
+                                  .callbacks = rows,
+                                  .n_max = 1,
+                                  .type_text = &text};
+    assert_true(mr_err_is(ask(&rig, &query), MR_E_NOT_FOUND)); /* it is account 1's */
+    query.callback_filter.account = 1;
+    assert_true(mr_is_ok(ask(&rig, &query)));
+    mr_buf_done(&text);
+    rig_close(&rig, false); /* killed: checkpoint and journal bring all back */
+    rig_open(&rig);
+    uint32_t n = 0;
+    assert_true(mr_is_ok(book_each_open_callback(rig.options.book, see_whole, &n)));
+    assert_int_equal(n, 15);
+    rig_close(&rig, true);
+    assert_sound(&rig);
+    struct recount_result result = recount(&rig);
+    assert_true(result.base_pos > 0);
+    assert_true(result.totals_compared >= 1);
+    assert_int_equal(result.callbacks.created, 600);
+    assert_int_equal(result.callbacks.pending, 15);
+    assert_int_equal(result.callbacks.delivered + result.callbacks.dead, 585);
+    assert_int_equal(result.totals.created, 0);
+    disk_free(rig.disk);
+}
+
 static void a_full_archive_takes_from_who_holds_most(void **state) {
     (void)state;
     struct rig rig;
@@ -817,6 +914,7 @@ int main(void) {
         cmocka_unit_test(letters_expire_after_their_time_but_not_when_the_clock_steps),
         cmocka_unit_test(too_many_letters_expire_early),
         cmocka_unit_test(retention_archives_what_is_still_owed),
+        cmocka_unit_test(pending_callbacks_outlive_their_segments),
         cmocka_unit_test(a_full_archive_takes_from_who_holds_most),
         cmocka_unit_test(crashes_lose_nothing_that_was_counted),
         cmocka_unit_test(failing_files_raise_the_alarm_and_heal),

@@ -15,6 +15,8 @@ static mr_err decode_any(uint8_t type, mr_str body) {
     struct record_discard discard;
     struct record_totals totals;
     struct record_audit audit;
+    struct record_callback callback;
+    struct record_callback_outcome callback_outcome;
     const uint8_t *items;
     uint8_t cause;
     uint32_t n;
@@ -38,6 +40,10 @@ static mr_err decode_any(uint8_t type, mr_str body) {
         return record_expire_decode(body, &cause, &n, &items);
     case RECORD_AUDIT:
         return record_audit_decode(body, &audit);
+    case RECORD_CALLBACK:
+        return record_callback_decode(body, &callback);
+    case RECORD_CALLBACK_OUTCOME:
+        return record_callback_outcome_decode(body, &callback_outcome);
     case RECORD_NONE:
         break;
     }
@@ -377,6 +383,92 @@ static void reasons_have_names(void **state) {
     assert_string_equal(record_type_name(0), "unknown");
 }
 
+static void callbacks_come_back(void **state) {
+    (void)state;
+    static struct body body;
+    static char text[RECORD_CALLBACK_BODY_MAX + 1];
+    struct record_callback callback = {.account = 9,
+                                       .created_ms = 1700000000123,
+                                       .id = letter_id(1700000000123, 5),
+                                       .content = RECORD_CALLBACK_JSON,
+                                       .url = MR_STR("https://a.example/x?y#z"),
+                                       .reference = MR_STR("mine"),
+                                       .body = MR_STR("{\"a\":1}")};
+    assert_true(mr_is_ok(record_callback_encode(&callback, body.bytes, BODY_MAX, &body.len)));
+    assert_int_equal(body.len, record_callback_bytes(&callback));
+    struct record_callback found;
+    assert_true(mr_is_ok(record_callback_decode(body_view(&body), &found)));
+    assert_int_equal(found.account, 9);
+    assert_int_equal(found.created_ms, callback.created_ms);
+    assert_int_equal(found.method, RECORD_CALLBACK_POST);
+    assert_int_equal(found.content, RECORD_CALLBACK_JSON);
+    assert_memory_equal(&found.id, &callback.id, sizeof found.id);
+    assert_true(mr_str_eq(found.url, callback.url));
+    assert_true(mr_str_eq(found.reference, callback.reference));
+    assert_true(mr_str_eq(found.body, callback.body));
+    assert_strict(RECORD_CALLBACK, &body);
+    char id[RECORD_CALLBACK_TEXT_LEN];
+    struct record_letter_id parsed;
+    record_callback_id_format(&callback.id, id);
+    assert_true(mr_is_ok(record_callback_id_parse(mr_str_of(id, sizeof id), &parsed)));
+    assert_memory_equal(&parsed, &callback.id, sizeof parsed);
+    assert_true(mr_is_err(record_letter_id_parse(mr_str_of(id, sizeof id), &parsed)));
+    /* What may not be. */
+    size_t len;
+    assert_true(
+        mr_err_is(record_callback_encode(&callback, body.bytes, body.len - 1, &len), MR_E_LIMIT));
+    callback.body = mr_str_of(text, sizeof text);
+    assert_true(
+        mr_err_is(record_callback_encode(&callback, body.bytes, BODY_MAX, &len), MR_E_LIMIT));
+    callback.body = MR_STR("");
+    callback.method = RECORD_CALLBACK_GET; /* with JSON */
+    assert_true(
+        mr_err_is(record_callback_encode(&callback, body.bytes, BODY_MAX, &len), MR_E_INVALID));
+    callback.content = RECORD_CALLBACK_FORM;
+    callback.account = RECORD_CALLBACKS_OF;
+    assert_true(
+        mr_err_is(record_callback_encode(&callback, body.bytes, BODY_MAX, &len), MR_E_INVALID));
+    callback.account = 1;
+    callback.url = MR_STR("");
+    assert_true(
+        mr_err_is(record_callback_encode(&callback, body.bytes, BODY_MAX, &len), MR_E_INVALID));
+}
+
+static void outcomes_of_callbacks_come_back(void **state) {
+    (void)state;
+    static struct body body;
+    const struct record_callback_outcome outcome = {.kind = RECORD_CALLBACK_RETRY,
+                                                    .reason = RECORD_REASON_TIMEOUT,
+                                                    .attempt = 1,
+                                                    .account = 9,
+                                                    .duration_ms = 15001,
+                                                    .pos = 12345,
+                                                    .at_ms = 1700000000123,
+                                                    .due_ms = 1700000016124,
+                                                    .id = letter_id(5, 6)};
+    assert_true(
+        mr_is_ok(record_callback_outcome_encode(&outcome, body.bytes, BODY_MAX, &body.len)));
+    struct record_callback_outcome found;
+    assert_true(mr_is_ok(record_callback_outcome_decode(body_view(&body), &found)));
+    assert_memory_equal(&found, &outcome, sizeof found);
+    assert_strict(RECORD_CALLBACK_OUTCOME, &body);
+    static const struct record_callback_outcome wrong[] = {
+        {.kind = 0, .attempt = 1, .pos = 1},
+        {.kind = 4, .attempt = 1, .pos = 1},
+        {.kind = RECORD_CALLBACK_DELIVERED, .attempt = 0, .pos = 1},
+        {.kind = RECORD_CALLBACK_FAILED, .attempt = RECORD_CALLBACK_ATTEMPTS_MAX + 1, .pos = 1},
+        {.kind = RECORD_CALLBACK_RETRY, .attempt = RECORD_CALLBACK_ATTEMPTS_MAX, .pos = 1},
+        {.kind = RECORD_CALLBACK_FAILED, .attempt = 1, .pos = 1, .due_ms = 5},
+        {.kind = RECORD_CALLBACK_FAILED, .attempt = 1, .pos = 0},
+        {.kind = RECORD_CALLBACK_FAILED, .attempt = 1, .pos = 1, .reason = RECORD_REASON_COUNT},
+    };
+    size_t len;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_true(mr_err_is(record_callback_outcome_encode(&wrong[i], body.bytes, BODY_MAX, &len),
+                              MR_E_INVALID));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(event_comes_back_as_it_was),
@@ -386,6 +478,8 @@ int main(void) {
         cmocka_unit_test(discard_and_erased_come_back),
         cmocka_unit_test(totals_come_back),
         cmocka_unit_test(audit_heads_come_back),
+        cmocka_unit_test(callbacks_come_back),
+        cmocka_unit_test(outcomes_of_callbacks_come_back),
         cmocka_unit_test(letter_ids_are_ulids),
         cmocka_unit_test(reasons_have_names),
     };
