@@ -170,14 +170,14 @@ static void answer_put(struct load *l, struct peer *p, const struct wire_message
         return;
     }
     l->puts++;
-    int len = sprintf(body, "{\"FailedRecordCount\":0,\"Records\":[");
+    int len = snprintf(body, sizeof body, "{\"FailedRecordCount\":0,\"Records\":[");
     for (size_t i = 0; i < n; i++) {
-        len += sprintf(body + len,
-                       "%s{\"SequenceNumber\":\"4954346307654800757710509270303956%022llu\","
-                       "\"ShardId\":\"shardId-000000000000\"}",
-                       i > 0 ? "," : "", (unsigned long long)sequence++);
+        len += snprintf(body + len, RESULT_MAX,
+                        "%s{\"SequenceNumber\":\"4954346307654800757710509270303956%022llu\","
+                        "\"ShardId\":\"shardId-000000000000\"}",
+                        i > 0 ? "," : "", (unsigned long long)sequence++);
     }
-    len += sprintf(body + len, "]}");
+    len += snprintf(body + len, RESULT_MAX, "]}");
     answer(p, 200, "application/x-amz-json-1.1", body, (size_t)len);
 }
 

@@ -332,6 +332,33 @@ test('kill -9 during PutRecords: nothing is lost', async () => {
   }
 });
 
+test('events that are in memory no more are read from the journal, 500 to a request', async () => {
+  const own = await Server.start({settings: rig.settings});
+  try {
+    const one = await stream({concurrency_max: 1, linger_ms: 500}, {on: own});
+    rig.kinesis.hang({times: Infinity});
+    const events = Array.from({length: 1501}, (_, n) => event({type: one.type},
+      {n, text: padding(n % 700)}));
+    await publish(events.slice(0, 1), own);
+    await until('a request in flight', () => rig.kinesis.log.some(({body}) =>
+      body.includes(one.name)));
+    await publish(events.slice(1), own);
+    await own.kill();
+    rig.kinesis.clear();
+    await own.serve();
+    assert.equal((await settled(one, 1501, own)).delivered, 1501);
+    const most = Math.max(...one.puts().map(({records}) => records.length));
+    assert.equal(most, 500);
+    const got = new Map((await rig.read(one.name)).map(({event: {id, data}}) => [id, data]));
+    assert.equal(got.size, 1501);
+    for (const {id, data} of events) {
+      assert.deepEqual(got.get(id), data);
+    }
+  } finally {
+    await own.end();
+  }
+});
+
 test('discard by type finds it among mixed types', async () => {
   const one = await stream({concurrency_max: 1, retry_policy: {delays_ms: [1000]}}, {types: 2});
   rig.kinesis.delay(1500, {times: 1});
