@@ -1,7 +1,7 @@
 /* Base64 out (RFC 4648), see num.h. Bodies for streams are base64 from end to end, so this is on
  * the path of every record: twelve bytes become sixteen digits in a dozen instructions where the
- * machine has SSSE3 (every x86-64 since 2008), one group of three at a time elsewhere and at the
- * end.
+ * machine has SSSE3 (every x86-64 since 2008), twice as many where it has AVX2, one group of three
+ * at a time elsewhere and at the end.
  *
  * The vector form: each group of three bytes is spread over four, its six-bit fields are moved to
  * the bottom of their bytes by two multiplications, and the fields become digits by adding what a
@@ -14,21 +14,16 @@ static const char alphabet_url[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 #if defined(__x86_64__)
-#include <tmmintrin.h>
-
-static bool has_vectors(void) {
-    return __builtin_cpu_supports("ssse3") != 0;
-}
+#include <immintrin.h>
 
 /* Whole blocks of twelve; a block is read as sixteen bytes, so four must follow it. Returns the
  * bytes read. */
-__attribute__((target("ssse3"))) static size_t encode_blocks(const uint8_t *from, size_t n,
-                                                             char *to) {
+__attribute__((target("ssse3"))) static size_t encode_12(const uint8_t *from, size_t n, size_t at,
+                                                         char *to) {
     const __m128i spread = _mm_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
     const __m128i shift =
         _mm_setr_epi8('a' - 26, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
                       '0' - 52, '0' - 52, '0' - 52, '0' - 52, '+' - 62, '/' - 63, 'A', 0, 0);
-    size_t at = 0;
     for (; n - at >= 16; at += 12, to += 16) {
         __m128i in = _mm_loadu_si128((const __m128i *)(const void *)(from + at));
         in = _mm_shuffle_epi8(in, spread);
@@ -46,10 +41,39 @@ __attribute__((target("ssse3"))) static size_t encode_blocks(const uint8_t *from
     }
     return at;
 }
-#else
-static bool has_vectors(void) {
-    return false;
+
+/* The same with two blocks side by side. */
+__attribute__((target("avx2"))) static size_t encode_24(const uint8_t *from, size_t n, char *to) {
+    const __m256i spread = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10));
+    const __m256i shift = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8('a' - 26, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52, '0' - 52,
+                      '0' - 52, '0' - 52, '0' - 52, '0' - 52, '+' - 62, '/' - 63, 'A', 0, 0));
+    size_t at = 0;
+    for (; n - at >= 28; at += 24, to += 32) {
+        __m128i first = _mm_loadu_si128((const __m128i *)(const void *)(from + at));
+        __m128i second = _mm_loadu_si128((const __m128i *)(const void *)(from + at + 12));
+        __m256i in = _mm256_set_m128i(second, first);
+        in = _mm256_shuffle_epi8(in, spread);
+        __m256i high = _mm256_mulhi_epu16(_mm256_and_si256(in, _mm256_set1_epi32(0x0fc0fc00)),
+                                          _mm256_set1_epi32(0x04000040));
+        __m256i low = _mm256_mullo_epi16(_mm256_and_si256(in, _mm256_set1_epi32(0x003f03f0)),
+                                         _mm256_set1_epi32(0x01000010));
+        __m256i fields = _mm256_or_si256(high, low);
+        __m256i range = _mm256_subs_epu8(fields, _mm256_set1_epi8(51));
+        __m256i is_upper = _mm256_cmpgt_epi8(_mm256_set1_epi8(26), fields);
+        range = _mm256_or_si256(range, _mm256_and_si256(is_upper, _mm256_set1_epi8(13)));
+        _mm256_storeu_si256((__m256i *)(void *)to,
+                            _mm256_add_epi8(fields, _mm256_shuffle_epi8(shift, range)));
+    }
+    return at;
 }
+
+static size_t encode_blocks(const uint8_t *from, size_t n, char *to) {
+    size_t at = __builtin_cpu_supports("avx2") != 0 ? encode_24(from, n, to) : 0;
+    return __builtin_cpu_supports("ssse3") != 0 ? encode_12(from, n, at, to + at / 3 * 4) : at;
+}
+#else
 
 static size_t encode_blocks(const uint8_t *from, size_t n, char *to) {
     (void)from;
@@ -96,7 +120,7 @@ static mr_err encode(mr_str bytes, const char *digits, bool padded, mr_buf *out)
     }
     MR_TRY(mr_buf_reserve(out, size, &to));
     const uint8_t *from = (const uint8_t *)bytes.ptr;
-    size_t done = padded && has_vectors() ? encode_blocks(from, bytes.len, to) : 0;
+    size_t done = padded ? encode_blocks(from, bytes.len, to) : 0;
     to = encode_groups(from + done, full - done / 3, digits, to + done / 3 * 4);
     if (rest > 0) {
         encode_rest(from + full * 3, rest, digits, padded, to);

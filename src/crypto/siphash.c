@@ -6,9 +6,11 @@
  * 256 in its top byte.
  *
  * siphash_content is of our own making from the same rounds: SipHash waits for each round before it
- * begins the next, so that a content of a kilobyte would cost more than its parsing. */
+ * begins the next, so that a content of a kilobyte would cost more than its parsing. Where AVX-512
+ * rotates both lanes by one instruction they lie in one register, at twice the speed. */
 #include "crypto/siphash.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 static inline uint64_t rotate(uint64_t x, unsigned bits) {
@@ -150,34 +152,101 @@ static inline struct siphash_128 end_lane_128(struct siphash *h, uint64_t last) 
     return out;
 }
 
-/* Takes all but the last words in turn; those are added with the end. Rounds wait for each other;
- * those of two lanes do not. */
-static inline void add_lanes(struct siphash *even, struct siphash *odd, const uint8_t *at, size_t n,
-                             uint64_t tail[static 2]) {
-    size_t left = n;
-    for (; left >= 16; at += 16, left -= 16) {
+/* Adds whole pairs of words in turn, the first of each to one lane and the second to the other;
+ * returns the bytes taken. Rounds wait for each other; those of two lanes do not. */
+typedef size_t add_pairs(struct siphash *even, struct siphash *odd, const uint8_t *at, size_t n);
+
+static size_t add_pairs_portable(struct siphash *even, struct siphash *odd, const uint8_t *at,
+                                 size_t n) {
+    struct siphash a = *even; /* stay in registers: the input might lie over the lanes */
+    struct siphash b = *odd;
+    size_t done = 0;
+    for (; n - done >= 16; done += 16) {
         uint64_t words[2];
-        memcpy(words, at, sizeof words);
-        add_word_once(even, words[0]);
-        add_word_once(odd, words[1]);
+        memcpy(words, at + done, sizeof words);
+        add_word_once(&a, words[0]);
+        add_word_once(&b, words[1]);
     }
+    *even = a;
+    *odd = b;
+    return done;
+}
+
+#if defined(__x86_64__)
+static bool has_rotations(void) {
+    return __builtin_cpu_supports("avx512vl") != 0;
+}
+
+typedef uint64_t word_pair __attribute__((vector_size(16)));
+
+#define ROTATE_PAIR(x, bits) ((x) << (bits) | (x) >> (64 - (bits)))
+
+/* Both lanes in one register. Worth it only where rotating a pair is one instruction. */
+__attribute__((target("avx512vl"))) static size_t
+add_pairs_vector(struct siphash *even, struct siphash *odd, const uint8_t *at, size_t n) {
+    word_pair v0 = {even->v0, odd->v0};
+    word_pair v1 = {even->v1, odd->v1};
+    word_pair v2 = {even->v2, odd->v2};
+    word_pair v3 = {even->v3, odd->v3};
+    size_t done = 0;
+    for (; n - done >= 16; done += 16) {
+        word_pair words;
+        memcpy(&words, at + done, sizeof words);
+        v3 ^= words;
+        v0 += v1;
+        v1 = ROTATE_PAIR(v1, 13) ^ v0;
+        v0 = ROTATE_PAIR(v0, 32);
+        v2 += v3;
+        v3 = ROTATE_PAIR(v3, 16) ^ v2;
+        v0 += v3;
+        v3 = ROTATE_PAIR(v3, 21) ^ v0;
+        v2 += v1;
+        v1 = ROTATE_PAIR(v1, 17) ^ v2;
+        v2 = ROTATE_PAIR(v2, 32);
+        v0 ^= words;
+    }
+    *even = (struct siphash){.v0 = v0[0], .v1 = v1[0], .v2 = v2[0], .v3 = v3[0]};
+    *odd = (struct siphash){.v0 = v0[1], .v1 = v1[1], .v2 = v2[1], .v3 = v3[1]};
+    return done;
+}
+#else
+static bool has_rotations(void) {
+    return false;
+}
+
+#define add_pairs_vector add_pairs_portable
+#endif
+
+/* Adds all but the last words, which the ends of the lanes take. */
+static inline void add_lanes(struct siphash *even, struct siphash *odd, const uint8_t *at, size_t n,
+                             add_pairs *add, uint64_t tail[static 2]) {
+    size_t done = n < 16 ? 0 : add(even, odd, at, n);
     tail[0] = 0;
     tail[1] = 0;
-    if (left > 0) {
-        memcpy(tail, at, left);
+    if (done < n) {
+        memcpy(tail, at + done, n - done);
     }
 }
 
-uint64_t siphash_content(struct siphash_key key, const void *bytes, size_t n) {
+static inline uint64_t content(struct siphash_key key, const void *bytes, size_t n,
+                               add_pairs *add) {
     struct siphash even;
     struct siphash odd;
     uint64_t tail[2];
     siphash_init_64(&even, key);
     siphash_init_64(&odd, (struct siphash_key){key.k0, ~key.k1});
-    add_lanes(&even, &odd, bytes, n, tail);
+    add_lanes(&even, &odd, bytes, n, add, tail);
     add_word_once(&even, tail[0]);
     uint64_t ends[3] = {end_lane(&even, n), end_lane(&odd, tail[1]), n};
     return siphash_64(key, ends, sizeof ends);
+}
+
+uint64_t siphash_content(struct siphash_key key, const void *bytes, size_t n) {
+    return content(key, bytes, n, has_rotations() ? add_pairs_vector : add_pairs_portable);
+}
+
+uint64_t siphash_content_portable(struct siphash_key key, const void *bytes, size_t n) {
+    return content(key, bytes, n, add_pairs_portable);
 }
 
 struct siphash_128 siphash_content_128(struct siphash_key key, const void *bytes, size_t n) {
@@ -186,7 +255,7 @@ struct siphash_128 siphash_content_128(struct siphash_key key, const void *bytes
     uint64_t tail[2];
     siphash_init_128(&even, key);
     siphash_init_128(&odd, (struct siphash_key){key.k0, ~key.k1});
-    add_lanes(&even, &odd, bytes, n, tail);
+    add_lanes(&even, &odd, bytes, n, has_rotations() ? add_pairs_vector : add_pairs_portable, tail);
     add_word_once(&even, tail[0]);
     struct siphash_128 first = end_lane_128(&even, n);
     struct siphash_128 second = end_lane_128(&odd, tail[1]);

@@ -21,6 +21,8 @@ struct siphash_128 siphash_128(struct siphash_key key, const void *bytes, size_t
 /* A faster hash of long input with the same key, not SipHash-2-4: two lanes of SipHash-1-3, which
  * take the words in turn, joined by one more. To tell contents apart. */
 uint64_t siphash_content(struct siphash_key key, const void *bytes, size_t n);
+/* The same without special instructions; for comparison. */
+uint64_t siphash_content_portable(struct siphash_key key, const void *bytes, size_t n);
 /* The same with 128 bits, where a chance of 2^-64 is too much. */
 struct siphash_128 siphash_content_128(struct siphash_key key, const void *bytes, size_t n);
 

@@ -93,7 +93,10 @@ struct event_view {
 /* Reads what event_envelope_write wrote (order and minified form are relied on, memory safety is
  * not). MR_E_INVALID where it is something else. Allocates nothing. */
 mr_err event_view_read(mr_str envelope, struct event_view *ret_view);
-/* The same from a known layout, without looking at the bytes. */
+/* The id alone, as event_view_read gives it, without going through the data: for those who need no
+ * more of an envelope as event_envelope_write wrote it. MR_E_INVALID where it finds none. */
+mr_err event_view_id(mr_str envelope, mr_str *ret_id);
+/* The view from a known layout, without looking at the bytes. */
 mr_err event_view_of(mr_str envelope, const struct event_layout *layout,
                      struct event_view *ret_view);
 /* Takes subject and extensions off one after another; start with *rest = view.rest. name is bare,

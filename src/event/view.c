@@ -124,6 +124,45 @@ mr_err event_view_read(mr_str envelope, struct event_view *ret_view) {
     return MR_OK;
 }
 
+/* Where `text` begins last before `end`; NULL: nowhere. Looked for by one byte of it that is rare
+ * in envelopes. */
+static const char *find_last(mr_str envelope, const char *end, mr_str text, size_t rare) {
+    const char *from = envelope.ptr + rare;
+    const char *to = end;
+    while (to > from) {
+        const char *hit = memrchr(from, text.ptr[rare], (size_t)(to - from));
+        if (hit == NULL) {
+            return NULL;
+        }
+        const char *at = hit - rare;
+        if ((size_t)(end - at) >= text.len && memcmp(at, text.ptr, text.len) == 0) {
+            return at;
+        }
+        to = hit;
+    }
+    return NULL;
+}
+
+/* From behind. A quote inside of a string stands behind a backslash, so that `,"time":"` is never
+ * part of one; behind the envelope's own time there are strings, numbers, true and false alone, of
+ * other names. The data, where both may stand, lies before. */
+mr_err event_view_id(mr_str envelope, mr_str *ret_id) {
+    if (envelope.len < sizeof "{\"id\":\"\",\"time\":\"\"}" - 1) {
+        return MR_ERR(MR_E_INVALID);
+    }
+    const char *end = envelope.ptr + envelope.len;
+    const char *time = find_last(envelope, end, MR_STR(",\"time\":\""), 7);
+    if (time == NULL || time == envelope.ptr || time[-1] != '"') {
+        return MR_ERR(MR_E_INVALID);
+    }
+    const char *id = find_last(envelope, time, MR_STR("\"id\":\""), 4);
+    if (id == NULL || id == envelope.ptr || (id[-1] != ',' && id[-1] != '{') || time - id < 7) {
+        return MR_ERR(MR_E_INVALID);
+    }
+    *ret_id = mr_str_of(id + 6, (size_t)(time - 1 - (id + 6)));
+    return MR_OK;
+}
+
 /* False where the span lies outside. */
 static bool span_of(mr_str envelope, struct event_span span, mr_str *ret_s) {
     if (span.at > envelope.len || span.len > envelope.len - span.at) {

@@ -45,6 +45,42 @@ static inline const char *skip_raw_wide(const char *p, const char *end) {
 }
 #endif
 
+/* Texts up to here are first taken for plain ones. */
+#define SHORT_BYTES 64
+
+#define ONES  UINT64_C(0x0101010101010101)
+#define HIGHS UINT64_C(0x8080808080808080)
+
+/* A high bit for a byte that is zero; perhaps also for those above it in the word. */
+static inline uint64_t zeros_of(uint64_t word) {
+    return (word - ONES) & ~word;
+}
+
+/* True where all eight bytes stand raw in both spellings. */
+static inline bool is_raw_word(const char *p) {
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    uint64_t below_space = (word - ONES * 0x20) & ~word;
+    uint64_t del_or_high = (word + ONES) | word;
+    uint64_t quotes = zeros_of(word ^ ONES * '"') | zeros_of(word ^ ONES * '\\');
+    return ((below_space | del_or_high | quotes) & HIGHS) == 0;
+}
+
+/* True only where all of it stands raw: what most texts are, decided without a look at each byte.
+ */
+static inline bool is_plain(const char *p, size_t n) {
+    if (n < 8) {
+        return false;
+    }
+    size_t at = 0;
+    for (; n - at > 8; at += 8) {
+        if (!is_raw_word(p + at)) {
+            return false;
+        }
+    }
+    return is_raw_word(p + n - 8);
+}
+
 static bool stands_raw(char c, enum json_escape escape) {
     unsigned char byte = (unsigned char)c;
     return byte >= 0x20 && byte != '"' && byte != '\\' && (byte < 0x7F || escape == JSON_UTF8);
@@ -114,6 +150,9 @@ static mr_err write_inner(mr_str s, enum json_escape escape, mr_buf *out) {
     const char *p = s.ptr;
     const char *end = p + s.len;
     const char *run = p;
+    if (s.len <= SHORT_BYTES && is_plain(p, s.len)) {
+        return mr_buf_append(out, p, s.len);
+    }
     while (p < end) {
         p = skip_raw_wide(p, end);
         if (p == end) {

@@ -84,6 +84,7 @@ static void check_event(struct event_parser *parser, struct event_batch *batch, 
     struct event_layout layout;
     struct event_view of;
     struct event_view read;
+    mr_str id;
     mr_buf out;
     const struct event *event = &batch->ptr[index];
     check_json(event->content);
@@ -99,6 +100,8 @@ static void check_event(struct event_parser *parser, struct event_batch *batch, 
     check(mr_is_ok(event_view_read(envelope, &read)));
     check_same(of.data, read.data);
     check_same(of.id, read.id);
+    check(mr_is_ok(event_view_id(envelope, &id)));
+    check_same(id, read.id);
     check_same(of.dataschema, read.dataschema);
     check_same(of.rest, read.rest);
     check_render(envelope, event_parser_arena(parser));
@@ -109,6 +112,10 @@ static void read_as_envelope(mr_str text) {
     struct event_view view;
     mr_str name;
     mr_str json;
+    mr_str id;
+    if (mr_is_ok(event_view_id(text, &id))) {
+        check(id.ptr > text.ptr && id.ptr + id.len < text.ptr + text.len);
+    }
     if (mr_is_ok(event_view_read(text, &view))) {
         mr_arena arena;
         mr_buf body;

@@ -116,10 +116,10 @@ mr_err kinesis_body(const struct kinesis_format *format, const mr_str *envelopes
     MR_TRY(reserve(envelopes, n, out));
     MR_TRY(mr_buf_printf(out, "{\"StreamARN\":\"%.*s\",\"Records\":[", MR_FMT(format->stream_arn)));
     for (; used < n; used++) {
-        struct event_view view;
+        mr_str id;
         struct key key;
-        MR_TRY(event_view_read(envelopes[used], &view));
-        MR_TRY(find_key(format, envelopes[used], view.id, &key));
+        MR_TRY(event_view_id(envelopes[used], &id));
+        MR_TRY(find_key(format, envelopes[used], id, &key));
         size_t size = envelopes[used].len + key.bytes;
         if (size > KINESIS_RECORD_BYTES_MAX) {
             items[used] = (struct sink_item){SINK_ITEM_PERMANENT, LANE_REASON_RECORD_TOO_LARGE};

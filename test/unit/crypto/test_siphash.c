@@ -119,8 +119,49 @@ static void content_hash_depends_on_the_order_of_words(void **state) {
     }
 }
 
+/* Stores keep it: what an earlier version computed must come out. */
+static void content_hash_is_what_stores_hold(void **state) {
+    (void)state;
+    static const struct {
+        size_t n;
+        uint64_t hash;
+    } rows[] = {
+        {0, UINT64_C(0xe32f43e54e358852)},    {1, UINT64_C(0x72f530544bdabcab)},
+        {15, UINT64_C(0x7211885358ae2bb2)},   {16, UINT64_C(0xa1863ee079fcdaaa)},
+        {17, UINT64_C(0x3a8f5be21025cf41)},   {31, UINT64_C(0x8273ac9a5be7d809)},
+        {32, UINT64_C(0xbf89898ef7380381)},   {1051, UINT64_C(0x1e60396cf0d68b27)},
+        {2048, UINT64_C(0x1db6999b8da9d0ec)},
+    };
+    uint8_t in[2048];
+    for (size_t i = 0; i < sizeof in; i++) {
+        in[i] = (uint8_t)(i * 7 + (i >> 8));
+    }
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_true(siphash_content(reference_key(), in, rows[i].n) == rows[i].hash);
+        assert_true(siphash_content_portable(reference_key(), in, rows[i].n) == rows[i].hash);
+    }
+}
+
+static void content_hash_is_the_same_without_special_instructions(void **state) {
+    (void)state;
+    uint8_t in[1200];
+    uint64_t seed = 1;
+    for (size_t i = 0; i < sizeof in; i++) {
+        seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        in[i] = (uint8_t)(seed >> 56);
+    }
+    for (size_t at = 0; at < 17; at++) {
+        for (size_t n = 0; n <= sizeof in - at; n += n < 100 ? 1 : 13) {
+            assert_true(siphash_content(reference_key(), in + at, n) ==
+                        siphash_content_portable(reference_key(), in + at, n));
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(content_hash_is_what_stores_hold),
+        cmocka_unit_test(content_hash_is_the_same_without_special_instructions),
         cmocka_unit_test(content_hash_depends_on_every_byte_the_length_and_the_key),
         cmocka_unit_test(content_hash_of_128_bits_depends_on_every_bit_in_both_halves),
         cmocka_unit_test(content_hash_depends_on_the_order_of_words),

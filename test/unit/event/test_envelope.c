@@ -181,6 +181,56 @@ static void a_layout_tells_where_the_parts_lie(void **state) {
     assert_true(mr_is_err(event_view_of(envelope, &layout, &of)));
 }
 
+/* What the members hold may look like the members. */
+static void the_id_alone_is_the_one_that_the_view_gives(void **state) {
+    (void)state;
+    static const char *const sent[] = {
+        HEAD("known") "}",
+        HEAD("known") ",\"data\":{\"id\":\"no\",\"time\":\"no\",\"x\":[{\"id\":\"a\",\"time\":"
+                      "\"b\"}]}}",
+        HEAD("known") ",\"data\":\",\\\"id\\\":\\\"no\\\",\\\"time\\\":\\\"no\\\"\"}",
+        HEAD("known") ",\"data_base64\":\"AQID\",\"time\":\"2025-11-26T09:05:41z\"}",
+        HEAD("a,\\\"id\\\":\\\"x\\\",\\\"time\\\":\\\"\\\"") ",\"data\":1}",
+        HEAD(
+            "known") ",\"subject\":\",\\\"time\\\":\\\"\",\"ext\":\"\\\"id\\\":\\\"\",\"timer\":5}",
+        "{\"specversion\":\"1.0\",\"id\":\"\\\",\\\"time\\\":\\\"{\\\"id\\\":\\\"\\\\\",\"source\":"
+        "\"/s\","
+        "\"type\":\"t\",\"data\":{\"id\":\"\"}}"};
+    for (size_t i = 0; i < sizeof sent / sizeof sent[0]; i++) {
+        struct event_view view;
+        mr_str id;
+        mr_str envelope = envelope_of(sent[i], NULL);
+        assert_true(mr_is_ok(event_view_read(envelope, &view)));
+        assert_true(mr_is_ok(event_view_id(envelope, &id)));
+        assert_ptr_equal(id.ptr, view.id.ptr);
+        assert_int_equal(id.len, view.id.len);
+    }
+}
+
+static void what_is_no_envelope_has_no_id(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "",
+        "{\"id\":\"1\",\"x\":5,\"time\":\"2025-11-26T09:05:41z\"}",
+        "{}",
+        "{\"id\":\"1\",\"type\":\"a long type, but no time at all\"}",
+        ",\"time\":\"2025-11-26T09:05:41z\",\"type\":\"t\"}",
+        "\",\"time\":\"2025-11-26T09:05:41z\",\"type\":\"t\"}",
+        "{\"id\":\",\"time\":\"2025-11-26T09:05:41z\",\"type\":\"\"}",
+        "\"id\":\"1\",\"time\":\"2025-11-26T09:05:41z\",\"type\":\"\"}",
+        "_\"id\":\"1\",\"time\":\"2025-11-26T09:05:41z\",\"type\":\"\"}"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        mr_str id;
+        size_t len = strlen(texts[i]);
+        char *copy = mr_alloc(len == 0 ? 1 : len);
+        memcpy(copy, texts[i], len);
+        assert_true(mr_is_err(event_view_id(mr_str_of(copy, len), &id)));
+        mr_free(copy);
+    }
+    mr_str id;
+    assert_true(mr_is_err(event_view_id(MR_STR_NONE, &id)));
+}
+
 static void no_prefix_of_an_envelope_is_one(void **state) {
     (void)state;
     struct event_view view;
@@ -343,6 +393,8 @@ int main(void) {
         T(a_dataschema_is_resolved_and_written_absolute),
         T(members_stand_in_kores_order),
         T(a_layout_tells_where_the_parts_lie),
+        T(the_id_alone_is_the_one_that_the_view_gives),
+        T(what_is_no_envelope_has_no_id),
         T(no_prefix_of_an_envelope_is_one),
         T(a_full_buffer_is_left_as_it_was),
         T(bodies_are_joined_in_each_format),

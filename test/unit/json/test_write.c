@@ -102,22 +102,50 @@ static void slices_are_copied_only_where_they_must(void **state) {
     json_tape_done(&tape);
 }
 
+/* text is written as it is but for its byte at `at`, which becomes `instead`. */
+static void expect_written(mr_str text, size_t at, enum json_escape escape, const char *instead) {
+    char expected[100];
+    size_t more = strlen(instead);
+    memset(expected, 'a', sizeof expected);
+    memcpy(expected + at, instead, more);
+    char *copy = mr_alloc(text.len); /* so that a read beyond it is seen */
+    memcpy(copy, text.ptr, text.len);
+    mr_buf out;
+    mr_buf_init(&out, 100);
+    assert_true(mr_is_ok(json_string_write_inner(mr_str_of(copy, text.len), escape, &out)));
+    assert_true(mr_str_eq(mr_buf_view(&out), mr_str_of(expected, text.len - 1 + more)));
+    mr_buf_done(&out);
+    mr_free(copy);
+}
+
 static void strings_are_written_at_every_alignment(void **state) {
     (void)state;
-    /* The byte that needs an escape stands at each place of a longer text. */
-    for (size_t len = 1; len < 40; len++) {
-        for (size_t at = 0; at < len; at++) {
-            char text[40];
-            char expected[50];
-            mr_buf out;
-            memset(text, 'a', sizeof text);
-            text[at] = '\n';
-            memset(expected, 'a', sizeof expected);
-            memcpy(expected + at, "\\n", 2);
-            mr_buf_init(&out, 100);
-            assert_true(mr_is_ok(json_string_write_inner(mr_str_of(text, len), JSON_UTF8, &out)));
-            assert_true(mr_str_eq(mr_buf_view(&out), mr_str_of(expected, len + 1)));
-            mr_buf_done(&out);
+    static const struct {
+        char byte;
+        const char *utf8;
+        const char *ascii;
+    } bytes[] = {{'\n', "\\n", "\\n"},
+                 {'"', "\\\"", "\\\""},
+                 {'\\', "\\\\", "\\\\"},
+                 {'\0', "\\u0000", "\\u0000"},
+                 {0x1f, "\\u001f", "\\u001f"},
+                 {0x7f, "\x7f", "\\u007f"},
+                 {' ', " ", " "},
+                 {'!', "!", "!"},
+                 {'#', "#", "#"},
+                 {'[', "[", "["},
+                 {']', "]", "]"},
+                 {'~', "~", "~"}};
+    /* The byte that is looked at stands at each place of a short and of a longer text. */
+    for (size_t row = 0; row < sizeof bytes / sizeof bytes[0]; row++) {
+        for (size_t len = 1; len < 80; len++) {
+            for (size_t at = 0; at < len; at++) {
+                char text[80];
+                memset(text, 'a', sizeof text);
+                text[at] = bytes[row].byte;
+                expect_written(mr_str_of(text, len), at, JSON_UTF8, bytes[row].utf8);
+                expect_written(mr_str_of(text, len), at, JSON_ESCAPE_NON_ASCII, bytes[row].ascii);
+            }
         }
     }
 }
