@@ -6,7 +6,7 @@ import {writeFileSync} from 'node:fs';
 import path from 'node:path';
 import {after, before, test} from 'node:test';
 
-import {millrace, Server} from './harness.mjs';
+import {millrace, Server, until} from './harness.mjs';
 import {addUser, Browser} from './people.mjs';
 
 const password = `${randomBytes(9).toString('base64url')} and more`;
@@ -72,6 +72,39 @@ test('sessions and the audit log tell the client\'s address', async () => {
   assert.ok(all.some(({action, actor}) => action === 'client.create' && actor.address === '2001:db8::78'),
     JSON.stringify(all.slice(0, 5)));
   assert.ok(all.some(({actor}) => actor.address === '2001:db8::79'), JSON.stringify(all.slice(0, 5)));
+});
+
+test('a sign-in refused because too many passwords wait is no attempt', async () => {
+  let over = false;
+  let n = 0;
+  let full = 0;
+  // Each from an address of its own, so that nobody is slowed.
+  const lanes = Array.from({length: 120}, async () => {
+    while (!over) {
+      const serial = ++n;
+      const answer = await enter(`nobody${serial}@example.net`, 'a wrong password',
+        via(`198.18.${serial >> 8}.${serial & 255}`));
+      assert.ok([401, 503].includes(answer.status), answer.text);
+      full += answer.status === 503;
+    }
+  });
+  await until('the queue is full', () => full > 0);
+  const own = via('198.51.100.50');
+  const statuses = [];
+  for (let i = 0; i < 40 && statuses.filter((status) => status === 503).length < 12; i++) {
+    const answer = await enter('d@example.com', 'a wrong password', own);
+    statuses.push(answer.status);
+    if (answer.status === 503) {
+      assert.ok(Number(answer.headers['retry-after']) >= 1);
+      assert.equal(answer.body.code, 20503);
+    }
+  }
+  over = true;
+  await Promise.all(lanes);
+  assert.equal(statuses.filter((status) => status === 503).length, 12, String(statuses));
+  // Fewer than five were looked at.
+  assert.ok(statuses.filter((status) => status === 401).length < 5, String(statuses));
+  assert.equal((await enter('d@example.com', password, own)).status, 201);
 });
 
 test('over plain HTTP only a client on this machine gets a session', async () => {
