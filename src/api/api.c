@@ -83,7 +83,7 @@ static struct api_call *call_new(struct api *api, struct http_exchange *ex) {
     mr_buf_init_private(&call->members, API_ANSWER_MAX);
     mr_buf_init_private(&call->stored, API_ANSWER_MAX);
     api_request_id_make(api, ex, call->request_id);
-    os_addr_format_ip(&ex->peer, call->address);
+    api_client_address(api, ex, call->address);
     ex->user = call;
     api->calls++;
     return call;
@@ -149,7 +149,7 @@ void api_note_refused(struct api *api, const struct http_exchange *ex, enum auth
         return;
     }
     char address[OS_ADDR_TEXT_SIZE];
-    os_addr_format_ip(&ex->peer, address);
+    api_client_address(api, ex, address);
     struct control_actor actor = {
         .kind = CONTROL_ACTOR_NOBODY, .address = mr_str_c(address), .request_id = request_id};
     if (caller->claims != NULL) {

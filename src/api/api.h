@@ -4,6 +4,7 @@
 #ifndef MR_API_API_H
 #define MR_API_API_H
 
+#include "api/proxies.h"
 #include "api/rate.h"
 #include "api/access.h"
 #include "auth/cache.h"
@@ -54,6 +55,7 @@ struct api {
     struct event_limits limits;
     const mr_str *aliases; /* of dataschema */
     size_t n_aliases;
+    struct proxies proxies;   /* that are trusted */
     uint64_t queue_bytes_max; /* events of this worker on their way into the journal */
     uint64_t queue_events_max;
     void (*pause)(void *ctx, bool is_paused); /* back-pressure on this worker's servers */

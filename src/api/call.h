@@ -47,7 +47,7 @@ struct api_call {
     uint32_t user;   /* 0: none */
     mr_str caller_id;
     mr_str session_id;               /* of a user */
-    char address[OS_ADDR_TEXT_SIZE]; /* of the peer */
+    char address[OS_ADDR_TEXT_SIZE]; /* of the client: api_client_address */
     struct auth_scopes scopes;
     /* the account that the call is about: `home`, or the descendant that it names */
     uint32_t account;

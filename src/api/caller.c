@@ -41,16 +41,15 @@ const char *api_verdict_text(enum api_verdict verdict) {
 
 /* ---- the way a call came ---- */
 
-static bool is_loopback(mr_str address) {
-    return mr_str_starts(address, MR_STR("127.")) || mr_str_eq(address, MR_STR("::1")) ||
-           mr_str_starts(address, MR_STR("::ffff:127."));
+void api_client_address(const struct api *api, const struct http_exchange *ex,
+                        char out[static OS_ADDR_TEXT_SIZE]) {
+    struct proxies_origin origin = proxies_origin_of(&api->proxies, ex);
+    os_addr_format_ip(&origin.client, out);
 }
 
 bool api_way_is_private(const struct api *api, const struct http_exchange *ex) {
-    char address[OS_ADDR_TEXT_SIZE];
-    os_addr_format_ip(&ex->peer, address);
     return ex->is_tls || mr_str_starts(api->public_url, MR_STR("https://")) ||
-           is_loopback(mr_str_c(address));
+           proxies_origin_of(&api->proxies, ex).is_local;
 }
 
 /* scheme://host[:port] of a URL. */

@@ -6,6 +6,10 @@
 
 /* What the refusal tells people. */
 const char *api_verdict_text(enum api_verdict verdict);
+/* Where the client is, beyond the proxies that are trusted (proxies.h): the address by which
+ * attempts are slowed, and that sessions and the audit log tell. */
+void api_client_address(const struct api *api, const struct http_exchange *ex,
+                        char out[static OS_ADDR_TEXT_SIZE]);
 /* Over HTTPS (also where a proxy in front of us ends it: public_url says so) or from this machine:
  * the only ways on which a session's cookie is given or taken. */
 bool api_way_is_private(const struct api *api, const struct http_exchange *ex);

@@ -272,12 +272,11 @@ static void finished(struct api_call *call) {
     struct signin_ask *ask = call->ask;
     switch (ask->outcome.kind) {
     case SIGNIN_WRONG:
-        api_refuse(
-            call, 401, 20401, "%s",
-            mr_str_is_absent(ask->email)
-                ? "the code is wrong, or the ticket has been used or is too old"
-                : "e-mail or password are wrong, or the user may not sign in; whoever is a user "
-                  "of several accounts names the one that is meant");
+        api_refuse(call, 401, 20401, "%s",
+                   mr_str_is_absent(ask->email)
+                       ? "the code is wrong, or the ticket has been used or is too old"
+                       : "e-mail or password are wrong, or the user may not sign in; with several "
+                         "accounts give the id of the one that is meant (account_id)");
         return;
     case SIGNIN_TICKET:
         answer_ticket(call, ask);

@@ -21,6 +21,9 @@ struct export {
     bool has[DECLARED_KINDS]; /* kinds that are wanted */
     json_tape tape;
     mr_buf out;
+    /* of the object that is being written */
+    const char *id; /* member that holds its id; NULL: none that a file may have */
+    bool needs_id;
 };
 
 static bool wrote(mr_err err) {
@@ -45,6 +48,11 @@ static mr_err write_link(struct export *export, size_t indent, json_value rule) 
                             target != NULL ? target->name : id);
 }
 
+/* An id is written where the name alone does not tell. */
+static bool is_needless(const struct export *export, const struct declared_member *member) {
+    return !export->needs_id && export->id != NULL && strcmp(member->name, export->id) == 0;
+}
+
 static mr_err write_member(struct export *export, const struct declared_member *member,
                            size_t indent, const char *prefix, json_value object) {
     mr_str key = mr_str_c(member->name);
@@ -52,7 +60,7 @@ static mr_err write_member(struct export *export, const struct declared_member *
     if (member->manner == DECLARED_LINK) {
         return write_link(export, indent, object);
     }
-    if (json_is_absent(value)) {
+    if (json_is_absent(value) || (indent == 4 && is_needless(export, member))) {
         return MR_OK;
     }
     if (member->manner == DECLARED_PARTS) {
@@ -85,9 +93,12 @@ static bool write_object(struct export *export, enum declared_kind kind,
         !held_get(export->client, kind, object->id, &export->arena, &json, etag)) {
         return false;
     }
+    const struct declared_kind_info *info = declared_kind_info(kind);
+    export->id = info->shares_names ? info->id : NULL;
+    export->needs_id = held_count(&export->lists[kind], object->name, false) > 1;
     mr_err err = json_tape_read(&export->tape, json, NULL);
     if (mr_is_ok(err)) {
-        err = write_members(export, declared_kind_info(kind)->members, 4, json_root(&export->tape));
+        err = write_members(export, info->members, 4, json_root(&export->tape));
     }
     return wrote(err);
 }

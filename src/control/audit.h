@@ -21,7 +21,7 @@ struct control_actor {
     enum control_actor_kind kind;
     uint32_t account; /* home account's number; 0: none */
     mr_str id;        /* "apiclient_…", "user_…"; absent: none */
-    mr_str address;   /* of the peer; absent: none */
+    mr_str address;   /* of the client; absent: none */
     mr_str request_id;
 };
 

@@ -25,6 +25,8 @@ enum config_kind {
     X(tls_key_file, TEXT, "", 0, 0, "PEM private key of tls_cert_file")                            \
     X(public_url, TEXT, "", 0, 0,                                                                  \
       "Base URL that clients use; default: the bound address. Made part of every dataschema")      \
+    X(trusted_proxies, LIST, "", 0, 0,                                                             \
+      "CIDR blocks of proxies in front whose X-Forwarded-For tells the client's address")          \
     X(metrics_listen, TEXT, "", 0, 0, "Address of a listener for /metrics alone, without a token") \
     X(metrics_token, SECRET, "", 0, 0, "Bearer token for /metrics on the main listener")           \
     X(event_type_prefix, TEXT, "com.kore.iot", 0, 0, "Prefix of the shipped event types")          \

@@ -130,22 +130,37 @@ static int load_trust(struct program *program) {
     return PROGRAM_OK;
 }
 
-static int load_lists(struct program *program) {
-    mr_str rest = mr_str_c(program->config->allow_networks);
+/* The blocks of the setting `key`, at most max. False: printed. */
+static bool load_networks(struct program *program, const char *key, const char *text,
+                          struct net_cidr *blocks, size_t max, size_t *ret_n) {
+    mr_str rest = mr_str_c(text);
     mr_str part;
+    size_t n = 0;
     while (rest.len > 0 && mr_str_split(&rest, ',', &part)) {
         part = mr_str_trim(part);
-        if (program->n_allow == NET_GUARD_ALLOW_MAX ||
-            mr_is_err(net_cidr_parse(part, &program->allow[program->n_allow]))) {
+        if (n == max || mr_is_err(net_cidr_parse(part, &blocks[n]))) {
             program_problem(program,
-                            "allow_networks: \"%.*s\" is not a CIDR block such as "
+                            "%s: \"%.*s\" is not a CIDR block such as "
                             "10.0.0.0/8 (bits behind the prefix must be 0)",
-                            MR_FMT(mr_str_slice(part, 0, 60)));
-            return PROGRAM_USAGE;
+                            key, MR_FMT(mr_str_slice(part, 0, 60)));
+            return false;
         }
-        program->n_allow++;
+        n++;
     }
-    rest = mr_str_c(program->config->dataschema_aliases);
+    *ret_n = n;
+    return true;
+}
+
+static int load_lists(struct program *program) {
+    const struct config *config = program->config;
+    if (!load_networks(program, "allow_networks", config->allow_networks, program->allow,
+                       NET_GUARD_ALLOW_MAX, &program->n_allow) ||
+        !load_networks(program, "trusted_proxies", config->trusted_proxies, program->proxies,
+                       PROXIES_MAX, &program->n_proxies)) {
+        return PROGRAM_USAGE;
+    }
+    mr_str part;
+    mr_str rest = mr_str_c(config->dataschema_aliases);
     while (rest.len > 0 && mr_str_split(&rest, ',', &part)) {
         part = mr_str_trim(part);
         while (part.len > 0 && part.ptr[part.len - 1] == '/') {

@@ -73,6 +73,8 @@ struct program {
     SSL_CTX *tls;
     struct net_cidr allow[NET_GUARD_ALLOW_MAX];
     size_t n_allow;
+    struct net_cidr proxies[PROXIES_MAX]; /* trusted */
+    size_t n_proxies;
     mr_str aliases[64];
     size_t n_aliases;
     char bound_url[128]; /* what the ready line tells */

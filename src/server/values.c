@@ -2,6 +2,7 @@
  * whether a file is there is for `serve` to find, at the moment when it matters. */
 #include "server/values.h"
 
+#include "api/proxies.h"
 #include "base/num.h"
 #include "mail/message.h"
 #include "model/arn.h"
@@ -42,6 +43,7 @@ static const char *wrong_networks(mr_str text) {
         }
         n++;
     }
+    _Static_assert(PROXIES_MAX == NET_GUARD_ALLOW_MAX, "one judge for both lists");
     return n <= NET_GUARD_ALLOW_MAX ? NULL : "must have at most 256 blocks";
 }
 
@@ -187,14 +189,23 @@ static const struct {
     bool may_be_empty;
     const char *(*wrong)(mr_str text);
 } judges[] = {
-    {"listen", false, wrong_address},       {"metrics_listen", true, wrong_address},
-    {"public_url", true, wrong_public_url}, {"allow_networks", true, wrong_networks},
-    {"egress_proxy", true, wrong_proxy},    {"dataschema_aliases", true, wrong_aliases},
-    {"log_level", false, wrong_level},      {"event_type_prefix", false, wrong_prefix},
-    {"metrics_token", true, wrong_token},   {"smtp_url", true, wrong_smtp_url},
-    {"smtp_from", true, wrong_smtp_from},   {"kinesis_endpoint", true, wrong_endpoint},
-    {"sts_endpoint", true, wrong_endpoint}, {"aws_container_credentials", true, wrong_local_url},
-    {"aws_region", true, wrong_region},     {"aws_access_key_id", true, wrong_access_key},
+    {"listen", false, wrong_address},
+    {"metrics_listen", true, wrong_address},
+    {"public_url", true, wrong_public_url},
+    {"allow_networks", true, wrong_networks},
+    {"egress_proxy", true, wrong_proxy},
+    {"dataschema_aliases", true, wrong_aliases},
+    {"log_level", false, wrong_level},
+    {"event_type_prefix", false, wrong_prefix},
+    {"metrics_token", true, wrong_token},
+    {"smtp_url", true, wrong_smtp_url},
+    {"smtp_from", true, wrong_smtp_from},
+    {"kinesis_endpoint", true, wrong_endpoint},
+    {"trusted_proxies", true, wrong_networks},
+    {"sts_endpoint", true, wrong_endpoint},
+    {"aws_container_credentials", true, wrong_local_url},
+    {"aws_region", true, wrong_region},
+    {"aws_access_key_id", true, wrong_access_key},
 };
 
 const char *value_wrong(const char *key, mr_str text) {

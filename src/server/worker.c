@@ -187,6 +187,7 @@ static struct api api_of(struct worker *worker) {
                         .limits = limits,
                         .aliases = program->aliases,
                         .n_aliases = program->n_aliases,
+                        .proxies = {program->proxies, program->n_proxies},
                         .queue_bytes_max = config->queue_bytes_max,
                         .queue_events_max = config->queue_events_max,
                         .pause = on_pause,

@@ -26,7 +26,9 @@ function wrong(answer, status, code) {
 
 test('the token is a JWT that jose verifies by the published keys', async () => {
   const keys = createRemoteJWKSet(new URL(`${server.url}/.well-known/jwks.json`));
-  const {payload} = await jwtVerify(server.token, keys, {algorithms: ['RS256']});
+  const {payload} = await jwtVerify(server.token, keys, {algorithms: ['RS256'], audience: 'millrace'});
+  assert.equal(payload.aud, 'millrace'); // alone: it is for nobody else
+  assert.match(payload.iss, /^urn:millrace:./); // of this installation
   assert.equal(decodeProtectedHeader(server.token).alg, 'RS256');
   assert.equal(payload['account-id'], server.account_id);
   assert.equal(payload.client_id, server.client_id);

@@ -377,6 +377,61 @@ test('names: twice in the account, links that lead nowhere, the client of the co
   assert.match(own, /^0 created, 0 changed/);
 });
 
+test('clients and rules of one name: export tells them apart by id, apply finds each again', async () => {
+  const from = await Server.start();
+  const to = await Server.start();
+  try {
+    const make = (name, access) => from.must('POST', '/v1/clients',
+      {name, locked: true, scopes: {products: [{resourceName: 'Events', access: [access]}]}});
+    const twins = [];
+    for (const access of ['Read', 'Write']) {
+      twins.push((await make('Twin', access)).client_id);
+    }
+    const alone = (await make('Alone', 'Read')).client_id;
+    const destination = (await from.must('POST', '/v1/destinations',
+      {name: 'D', kind: 'webhook', settings: {url: 'https://twin.example/'}})).id;
+    const rules = [];
+    for (const type of ['com.example.b', 'com.example.a']) {
+      rules.push((await from.must('POST', '/v1/streaming-rules',
+        {name: 'Rule', destination_id: destination, event_types: [{type}]})).id);
+    }
+    const text = exported(from);
+    for (const [i, id] of twins.entries()) {
+      assert.match(text, new RegExp(`- name: Twin\\n    client_id: ${id}\\n[^-]*[^]*${['Read', 'Write'][i]}`));
+    }
+    assert.ok(!text.includes(alone), 'a name that tells is enough');
+    assert.ok(!text.includes(destination));
+    assert.match(text, new RegExp(`- name: Rule\\n    id: ${rules[0]}\\n[^]*- name: Rule\\n    id: ${rules[1]}\\n`));
+    assert.match(applied(text, ['--prune', '--yes'], {on: from}), /^0 created, 0 changed, 0 deleted/m);
+    // The other way round, each is still itself; a new name is a change of it.
+    const items = text.slice(text.indexOf('  - name: Twin'));
+    const second = items.indexOf('  - name: Twin', 1);
+    const turned = `millrace: 1\nclients:\n${items.slice(second)}${items.slice(0, second).replace('Twin', 'Was Twin')}`;
+    const shown = apply(turned, ['--dry-run'], {on: from});
+    assert.match(shown.stdout, /client Was Twin[^\n]*: change\n  name: "?Twin"? → "?Was Twin"?\n/, shown.stdout);
+    assert.match(applied(turned, [], {on: from}), /0 created, 1 changed/);
+    const {client} = await from.must('GET', `/v1/clients/${twins[0]}`);
+    assert.equal(client.name, 'Was Twin');
+    // Elsewhere the ids say nothing: made by name, in the file's order, and found again.
+    assert.match(applied(text, [], {on: to}), /^6 created, 0 changed/m);
+    assert.match(applied(text, [], {on: to}), /^0 created, 0 changed/m);
+    const there = (await to.must('GET', '/v1/clients?page_size=100&page_number=1')).clients.filter(({name}) => name === 'Twin');
+    assert.equal(there.length, 2);
+    const [one] = there;
+    // One item of that name could mean either.
+    const vague = apply('millrace: 1\nclients: [{name: Twin, locked: true, scopes: {}}]\n', ['--prune', '--yes'], {on: to});
+    assert.equal(vague.status, 1, vague.stdout);
+    assert.match(vague.stderr, /:2:18: the account has 2 clients of this name: give the client_id/);
+    const meant = apply(`millrace: 1\nclients: [{name: Twin, client_id: ${one.client_id}, locked: false, scopes: {}}]\n`,
+      ['--dry-run', '--prune'], {on: to}).stdout;
+    assert.match(meant, new RegExp(`client Twin \\(${one.client_id}\\): change\\n`));
+    assert.match(meant, new RegExp(`client Twin \\(${there[1].client_id}\\): delete\\n`));
+  } finally {
+    await from.end();
+    await to.end();
+  }
+});
+
 test('a file that is wrong: where, and nothing is asked of the server', () => {
   const nowhere = {MILLRACE_URL: 'http://127.0.0.1:1'};
   const dst = (settings) => `millrace: 1\ndestinations:\n  - {name: a, kind: webhook, settings: ${settings}}\n`;
@@ -412,6 +467,11 @@ test('a file that is wrong: where, and nothing is asked of the server', () => {
     ['millrace: 1\nrules: [{name: "", destination: a, event_types: []}]\n', '2:16', /must not be empty/],
     ['millrace: 1\nevent_types:\n  - {name: a, product: p, schema: s}\n  - {name: a, product: p, schema: s}\n',
       '4:12', /two event types are named "a"/],
+    ['millrace: 1\nclients:\n  - {name: a, locked: true, scopes: {}}\n  - {name: a, client_id: x, locked: true, scopes: {}}\n',
+      '4:12', /two clients are named "a": names must differ, or each have its own client_id/],
+    ['millrace: 1\nclients:\n  - {name: a, client_id: x, locked: true, scopes: {}}\n  - {name: b, client_id: x, locked: true, scopes: {}}\n',
+      '4:26', /two clients have the client_id "x"/],
+    ['millrace: 1\nclients: [{name: a, client_id: 5, locked: true, scopes: {}}]\n', '2:32', /client_id must be a text/],
     ['millrace: 1\nclients: [{name: a, locked: 1, scopes: {}}]\n', '2:29', /locked must be true or false or null/]]) {
     const done = apply(text, [], {env: nowhere});
     const what = `${text}\n[${done.status}] ${done.stderr}`;

@@ -166,7 +166,7 @@ test('no answer redirects', async () => {
   }
 });
 
-test('forwarded and overriding fields change nothing', async () => {
+test('forwarded and overriding fields give nothing', async () => {
   const lies = {'x-forwarded-for': '203.0.113.9', 'x-real-ip': '203.0.113.9', forwarded: 'for=203.0.113.9',
     'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'https', 'x-original-url': '/v1/ping',
     'x-rewrite-url': '/v1/ping', 'x-http-method-override': 'DELETE', 'x-method-override': 'DELETE',
@@ -175,8 +175,14 @@ test('forwarded and overriding fields change nothing', async () => {
   assert.equal((await server.api('GET', `/v1/users/${ids.developer}`, undefined, lies)).status, 200);
   assert.equal((await server.api('GET', `/v1/users/${ids.developer}`)).status, 200, 'not deleted');
   const browser = new Browser(server);
-  assert.equal((await browser.call('POST', '/v1/session', {email: 'dev@example.com',
-    password: passwords.developer}, lies)).status, 201);
+  const entry = {email: 'dev@example.com', password: passwords.developer};
+  // What somebody forwards, perhaps from elsewhere, is not of this machine any more.
+  for (const name of ['x-forwarded-for', 'forwarded']) {
+    refused(await browser.call('POST', '/v1/session', entry, {[name]: lies[name]}), 400, 20400,
+      /HTTPS/);
+  }
+  const {'x-forwarded-for': one, forwarded: other, ...rest} = lies;
+  assert.equal((await browser.call('POST', '/v1/session', entry, rest)).status, 201);
   const own = (await browser.call('GET', '/v1/sessions')).body.data.find(({current}) => current);
   assert.match(own.address, /^127\.0\.0\.1|^::1/);
   const made = await server.api('POST', '/v1/users', {email: 'fwd@example.org', role: 'default'}, lies);

@@ -609,7 +609,12 @@ test('one e-mail in several accounts: the one that is named, else the one that h
   const account = (browser) => browser.call('GET', '/v1/session')
     .then((answer) => answer.body.account.id);
   const here = await Browser.open(server, 'admin@example.com', passwords.admin);
-  refused(await new Browser(server).signIn('admin@example.com', passwords.twice), 401, 20401);
+  // Whoever does not know that it is the other account's password is told what to give; so is
+  // everybody else, for the answer tells nothing of a user.
+  const lost = await new Browser(server).signIn('admin@example.com', passwords.twice);
+  refused(lost, 401, 20401, /with several accounts give the id of the one that is meant \(account_id\)/);
+  assert.equal((await new Browser(server).signIn('no-such@example.com', passwords.twice)).body.message,
+    lost.body.message);
   const there = await Browser.open(server, 'admin@example.com', passwords.twice, {account_id: 'acct_other'});
   assert.notEqual(await account(here), 'acct_other');
   assert.equal(await account(there), 'acct_other');

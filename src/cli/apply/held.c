@@ -61,7 +61,8 @@ static bool take_row(struct cli_client *client, const struct declared_kind_info 
 static int compare_objects(const void *a, const void *b) {
     const struct held_object *x = a;
     const struct held_object *y = b;
-    return mr_str_cmp(x->name, y->name);
+    int order = mr_str_cmp(x->name, y->name);
+    return order != 0 ? order : (x->place > y->place) - (x->place < y->place);
 }
 
 /* What is known while pages are read. */
@@ -113,6 +114,7 @@ static bool fetch_page(struct fetch *fetch, unsigned number, bool *ret_is_last) 
         if (!take_row(fetch->client, info, it.value, fetch->arena, &list->objects[list->n])) {
             return fail_answer(path);
         }
+        list->objects[list->n].place = list->n;
         list->n++;
     }
     return true;
@@ -140,6 +142,9 @@ bool held_fetch(struct cli_client *client, enum declared_kind kind, mr_arena *ar
 bool held_names_differ(enum declared_kind kind, const struct held_list *list) {
     const struct declared_kind_info *info = declared_kind_info(kind);
     const struct held_object *before = NULL;
+    if (info->shares_names) {
+        return true;
+    }
     for (size_t i = 0; i < list->n; i++) {
         const struct held_object *object = &list->objects[i];
         if (object->is_self) {
@@ -167,6 +172,23 @@ const struct held_object *held_find(const struct held_list *list, mr_str name) {
         }
     }
     return self;
+}
+
+size_t held_count(const struct held_list *list, mr_str name, bool only_free) {
+    size_t n = 0;
+    size_t low = 0;
+    for (size_t high = list->n; low < high;) {
+        size_t middle = low + (high - low) / 2;
+        if (mr_str_cmp(list->objects[middle].name, name) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    for (size_t i = low; i < list->n && mr_str_eq(list->objects[i].name, name); i++) {
+        n += !list->objects[i].is_self && !(only_free && list->objects[i].is_taken);
+    }
+    return n;
 }
 
 const struct held_object *held_find_id(const struct held_list *list, mr_str id) {

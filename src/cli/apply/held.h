@@ -7,11 +7,13 @@
 
 struct held_object {
     mr_str name;
-    mr_str id;    /* as it stands in paths, escaped */
-    mr_str json;  /* its row */
-    bool is_self; /* the API client that this command runs with */
+    mr_str id;     /* as it stands in paths, escaped */
+    mr_str json;   /* its row */
+    bool is_self;  /* the API client that this command runs with */
+    size_t place;  /* in the server's list: the order in which they were made */
+    bool is_taken; /* plan.c: an object of the file stands for it */
 };
-/* By name. */
+/* By name, those of one name by place. */
 struct held_list {
     struct held_object *objects; /* in the arena of the call */
     size_t n;
@@ -20,10 +22,12 @@ struct held_list {
 /* All pages. Own texts in arena. False: printed. */
 bool held_fetch(struct cli_client *client, enum declared_kind kind, mr_arena *arena,
                 struct held_list *ret_list);
-/* False, printed: two have one name. */
+/* False, printed: two have one name, in a kind that needs names to differ. */
 bool held_names_differ(enum declared_kind kind, const struct held_list *list);
 /* NULL: none. */
 const struct held_object *held_find(const struct held_list *list, mr_str name);
+/* How many have that name, but for is_self, and is_taken where only_free. */
+size_t held_count(const struct held_list *list, mr_str name, bool only_free);
 const struct held_object *held_find_id(const struct held_list *list, mr_str id);
 
 /* The object alone, out of its wrapper, in arena; its ETag ("" where it has none). False: printed.

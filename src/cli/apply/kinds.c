@@ -81,7 +81,8 @@ static const struct declared_member filter[] = {
 };
 INNER(filter);
 static const struct declared_member rule[] = {
-    {"name", TEXT, true, DECLARED_OWN, NULL},
+    {"name", TEXT, true, DECLARED_WHOLE, NULL},
+    {"id", TEXT, false, DECLARED_OWN, NULL},
     {"status", TEXT, false, DECLARED_WHOLE, NULL},
     {"destination", TEXT, true, DECLARED_LINK, NULL},
     {"product_group", TEXT | NULLABLE, false, DECLARED_WHOLE, NULL},
@@ -98,7 +99,8 @@ static const struct declared_member scopes[] = {
 };
 INNER(scopes);
 static const struct declared_member client[] = {
-    {"name", TEXT, true, DECLARED_OWN, NULL},
+    {"name", TEXT, true, DECLARED_WHOLE, NULL},
+    {"client_id", TEXT, false, DECLARED_OWN, NULL},
     {"client_owner", TEXT | NULLABLE, false, DECLARED_WHOLE, NULL},
     {"client_type", TEXT, false, DECLARED_WHOLE, NULL},
     {"locked", BOOL | NULLABLE, true, DECLARED_WHOLE, NULL},
@@ -110,19 +112,23 @@ INNER(client);
 
 static const struct declared_kind_info kinds[DECLARED_KINDS] = {
     [DECLARED_SCHEMA] = {"schemas", "schema", "schemas", "/v1/schemas", "data", "meta_data", "name",
-                         NULL, false, true, &schema_of},
+                         NULL, false, true, false, &schema_of},
     [DECLARED_TYPE] = {"event_types", "event type", "event types", "/v1/event-types", "data",
-                       "meta_data", "name", NULL, false, true, &type_of},
+                       "meta_data", "name", NULL, false, true, false, &type_of},
     [DECLARED_DESTINATION] = {"destinations", "destination", "destinations", "/v1/destinations",
-                              "data", "meta_data", "id", NULL, true, false, &destination_of},
+                              "data", "meta_data", "id", NULL, true, false, false, &destination_of},
     [DECLARED_RULE] = {"rules", "rule", "rules", "/v1/streaming-rules", "data", "meta_data", "id",
-                       NULL, true, false, &rule_of},
+                       NULL, true, false, true, &rule_of},
     [DECLARED_CLIENT] = {"clients", "client", "clients", "/v1/clients", "clients", "meta",
-                         "client_id", "client", true, false, &client_of},
+                         "client_id", "client", true, false, true, &client_of},
 };
 
 const struct declared_kind_info *declared_kind_info(enum declared_kind kind) {
     return &kinds[kind];
+}
+
+json_value declared_id(enum declared_kind kind, json_value object) {
+    return kinds[kind].shares_names ? json_find(object, mr_str_c(kinds[kind].id)) : JSON_NONE;
 }
 
 json_value declared_section(const struct document *document, enum declared_kind kind) {
@@ -251,17 +257,36 @@ static bool check_object(const struct document *document, json_value object,
     return true;
 }
 
+/* Of two objects with one name, or one id. */
+static bool check_pair(const struct document *document, json_value before, json_value object,
+                       const struct declared_kind_info *info) {
+    json_value name = json_find(object, MR_STR("name"));
+    json_value id = info->shares_names ? json_find(object, mr_str_c(info->id)) : JSON_NONE;
+    json_value other = info->shares_names ? json_find(before, mr_str_c(info->id)) : JSON_NONE;
+    bool have_ids = !json_is_absent(id) && !json_is_absent(other);
+    if (have_ids && json_strings_equal(other, id)) {
+        return document_problem(document, id, "two %s have the %s %.*s", info->plural, info->id,
+                                MR_FMT(mr_str_slice(json_raw(id), 0, 100)));
+    }
+    if (have_ids || !json_strings_equal(json_find(before, MR_STR("name")), name)) {
+        return true;
+    }
+    return document_problem(document, name, "two %s are named %.*s: names must differ%s%s",
+                            info->plural, MR_FMT(mr_str_slice(json_raw(name), 0, 100)),
+                            info->shares_names ? ", or each have its own " : "",
+                            info->shares_names ? info->id : "");
+}
+
 static bool check_names(const struct document *document, json_value section,
                         const struct declared_kind_info *info) {
     for (json_iter it = json_iter_of(section); json_next(&it);) {
-        json_value name = json_find(it.value, MR_STR("name"));
         for (json_iter before = json_iter_of(section);
              json_next(&before) && before.value.node != it.value.node;) {
-            if (json_strings_equal(json_find(before.value, MR_STR("name")), name)) {
-                return document_problem(document, name, "two %s are named %.*s: names must differ",
-                                        info->plural, MR_FMT(mr_str_slice(json_raw(name), 0, 100)));
+            if (!check_pair(document, before.value, it.value, info)) {
+                return false;
             }
         }
+        json_value name = json_find(it.value, MR_STR("name"));
         if (json_string_eq(name, MR_STR(""))) {
             return document_problem(document, name, "the name must not be empty");
         }

@@ -63,6 +63,9 @@ struct declared_kind_info {
     const char *wrapper;  /* member around an object that was asked for alone; NULL: none */
     bool can_delete;
     bool is_catalogue; /* of the installation, not of the account */
+    /* Several may have one name. Then an object's `id` member tells them apart, in the account that
+     * it came from; an id that the account does not know says no more than the name. */
+    bool shares_names;
     const struct declared_members *members;
 };
 const struct declared_kind_info *declared_kind_info(enum declared_kind kind);
@@ -71,9 +74,12 @@ const struct declared_kind_info *declared_kind_info(enum declared_kind kind);
 #define DECLARED_FORMAT 1
 
 /* Holds a whole file against the tables: unknown and missing members, values of the wrong kind,
- * names that stand twice in a section. False: the first problem was printed with its place. */
+ * names that stand twice in a section (but for objects that each have an id of their own). False:
+ * the first problem was printed with its place. */
 bool declared_check(const struct document *document);
 /* The file's objects of a kind; absent where it has no such section. */
 json_value declared_section(const struct document *document, enum declared_kind kind);
+/* The id that an object of the file has, of a kind that shares names; absent where it has none. */
+json_value declared_id(enum declared_kind kind, json_value object);
 
 #endif

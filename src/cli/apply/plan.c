@@ -84,8 +84,8 @@ static bool compare_with(struct plan *plan, struct step *step, mr_str present) {
     return ok;
 }
 
-static bool plan_object(struct plan *plan, struct step *step, struct cli_client *client) {
-    const struct held_object *object = held_find(&plan->lists[step->kind], step->name);
+static bool plan_object(struct plan *plan, struct step *step, const struct held_object *object,
+                        struct cli_client *client) {
     if (object == NULL) {
         step->op = STEP_CREATE;
         bool ok = compare_with(plan, step, MR_STR(""));
@@ -193,8 +193,8 @@ static bool note_publication(struct plan *plan, struct step *step, uint64_t numb
     return true;
 }
 
-static bool plan_schema(struct plan *plan, struct step *step, struct cli_client *client) {
-    const struct held_object *object = held_find(&plan->lists[step->kind], step->name);
+static bool plan_schema(struct plan *plan, struct step *step, const struct held_object *object,
+                        struct cli_client *client) {
     step->published = published_versions(object);
     step->id = object != NULL ? object->id : MR_STR("");
     uint64_t next = step->published + 1;
@@ -241,14 +241,9 @@ static bool is_shipped(const struct held_object *object) {
 
 static bool plan_extras(struct plan *plan, enum declared_kind kind, struct cli_client *client) {
     const struct declared_kind_info *info = declared_kind_info(kind);
-    size_t n_wanted = plan->n;
     for (size_t i = 0; i < plan->lists[kind].n; i++) {
         const struct held_object *object = &plan->lists[kind].objects[i];
-        bool is_wanted = object->is_self || (info->is_catalogue && is_shipped(object));
-        for (size_t s = 0; !is_wanted && s < n_wanted; s++) {
-            is_wanted = plan->steps[s].kind == kind && mr_str_eq(plan->steps[s].name, object->name);
-        }
-        if (is_wanted) {
+        if (object->is_taken || object->is_self || (info->is_catalogue && is_shipped(object))) {
             continue;
         }
         bool goes = plan->options.prunes && info->can_delete;
@@ -257,6 +252,7 @@ static bool plan_extras(struct plan *plan, enum declared_kind kind, struct cli_c
             return false;
         }
         step->id = object->id;
+        step->has_twins = held_count(&plan->lists[kind], object->name, false) > 1;
         mr_str json;
         if (goes && !held_get(client, kind, object->id, &plan->arena, &json, step->etag)) {
             return false;
@@ -265,10 +261,78 @@ static bool plan_extras(struct plan *plan, enum declared_kind kind, struct cli_c
     return true;
 }
 
+/* ---- which is which ---- */
+
+/* The account's object whose id the file's has; NULL: none. */
+static struct held_object *find_by_id(struct plan *plan, enum declared_kind kind,
+                                      json_value wanted) {
+    struct held_list *list = &plan->lists[kind];
+    json_value id = declared_id(kind, wanted);
+    for (size_t i = 0; !json_is_absent(id) && i < list->n; i++) {
+        if (json_string_eq(id, list->objects[i].id)) {
+            return &list->objects[i];
+        }
+    }
+    return NULL;
+}
+
+/* Of the others: the first of that name that is left; the command's own client where there is no
+ * other. */
+static struct held_object *find_by_name(struct held_list *list, mr_str name) {
+    struct held_object *self = NULL;
+    for (size_t i = 0; i < list->n; i++) {
+        struct held_object *object = &list->objects[i];
+        if (object->is_taken || !mr_str_eq(object->name, name)) {
+            continue;
+        }
+        if (!object->is_self) {
+            return object;
+        }
+        self = object;
+    }
+    return self;
+}
+
+/* Ids first, so that no name takes what another object's id tells. */
+static void take_ids(struct plan *plan, enum declared_kind kind) {
+    for (json_iter it = json_iter_of(declared_section(plan->document, kind)); json_next(&it);) {
+        struct held_object *object = find_by_id(plan, kind, it.value);
+        if (object != NULL) {
+            object->is_taken = true;
+        }
+    }
+}
+
+/* The account's object that the step's stands for, *ret_object NULL where it is to be made. False:
+ * printed: several could be meant. */
+static bool match(struct plan *plan, struct step *step, const struct held_object **ret_object) {
+    struct held_list *list = &plan->lists[step->kind];
+    const struct declared_kind_info *info = declared_kind_info(step->kind);
+    struct held_object *object = find_by_id(plan, step->kind, step->wanted);
+    if (object == NULL) {
+        json_value name = json_find(step->wanted, MR_STR("name"));
+        size_t n = held_count(list, step->name, true);
+        if (json_is_absent(declared_id(step->kind, step->wanted)) && n > 1) {
+            return document_problem(plan->document, name,
+                                    "the account has %zu %s of this name: give the %s of the one "
+                                    "that is meant, as export writes it, or rename the others",
+                                    n, info->plural, info->id);
+        }
+        object = find_by_name(list, step->name);
+    }
+    if (object != NULL) {
+        object->is_taken = true;
+        step->has_twins = held_count(list, object->name, false) > 1;
+    }
+    *ret_object = object;
+    return true;
+}
+
 /* ---- all ---- */
 
 static bool plan_kind(struct plan *plan, enum declared_kind kind, struct cli_client *client) {
     json_value section = declared_section(plan->document, kind);
+    take_ids(plan, kind);
     for (json_iter it = json_iter_of(section); json_next(&it);) {
         mr_str name;
         if (mr_is_err(json_string(json_find(it.value, MR_STR("name")), &plan->arena, &name))) {
@@ -282,8 +346,10 @@ static bool plan_kind(struct plan *plan, enum declared_kind kind, struct cli_cli
         if (kind == DECLARED_RULE && !check_link(plan, step)) {
             return false;
         }
-        if (!(kind == DECLARED_SCHEMA ? plan_schema(plan, step, client)
-                                      : plan_object(plan, step, client))) {
+        const struct held_object *object = NULL;
+        if (!match(plan, step, &object) ||
+            !(kind == DECLARED_SCHEMA ? plan_schema(plan, step, object, client)
+                                      : plan_object(plan, step, object, client))) {
             return false;
         }
     }

@@ -21,6 +21,7 @@ struct step {
     mr_str name;
     json_value wanted; /* of the file; absent: extra, delete */
     mr_str id;         /* "" until it is made */
+    bool has_twins;    /* the account has others of its name */
     char etag[CLI_ETAG_SIZE];
     mr_str patch; /* of a change */
     bool relinks; /* the patch needs the id of the rule's destination, whose name is: */

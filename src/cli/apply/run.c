@@ -150,6 +150,7 @@ static mr_err write_settings(json_value settings, mr_arena *arena, json_out *out
 
 /* The object as the API takes it. */
 static mr_err write_new(struct run *run, const struct step *step) {
+    const struct declared_kind_info *info = declared_kind_info(step->kind);
     json_out out;
     mr_buf scopes;
     const char *why;
@@ -160,6 +161,9 @@ static mr_err write_new(struct run *run, const struct step *step) {
     json_out_init(&out, &run->body);
     json_out_object(&out);
     for (json_iter it = json_iter_of(step->wanted); mr_is_ok(err) && json_next(&it);) {
+        if (info->shares_names && json_string_eq(it.name, mr_str_c(info->id))) {
+            continue; /* of the account that the file came from */
+        }
         if (step->kind == DECLARED_RULE && json_string_eq(it.name, MR_STR("destination"))) {
             json_out_member_str(&out, "destination_id", destination_id(run->plan, step->link));
         } else if (step->kind == DECLARED_CLIENT && json_string_eq(it.name, MR_STR("scopes"))) {

@@ -16,7 +16,9 @@ const char *plan_op_name(enum step_op op) {
 }
 
 static void print_step(const struct step *step) {
-    printf("%s %.*s: %s\n", declared_kind_info(step->kind)->singular, MR_FMT(step->name),
+    bool shows_id = step->has_twins && step->id.len > 0;
+    printf("%s %.*s%s%.*s%s: %s\n", declared_kind_info(step->kind)->singular, MR_FMT(step->name),
+           shows_id ? " (" : "", MR_FMT(shows_id ? step->id : MR_STR("")), shows_id ? ")" : "",
            plan_op_name(step->op));
     for (const struct change *change = step->changes; change != NULL; change = change->next) {
         if (step->kind == DECLARED_SCHEMA) {

@@ -112,8 +112,9 @@ static void rows_past_their_retention_leave_a_chain_that_verifies(void **state) 
     audit_check_heads(check, on_finding, &found);
     assert_int_equal(found, 0);
     audit_check_close(check);
-    assert_ok(mr_buf_byte(&out, 0));
-    assert_null(strstr(out.ptr, "\"previous_hash\":\"00000000"));
+    mr_str rows = mr_buf_view(&out);
+    assert_true(mr_str_find(rows, MR_STR("\"previous_hash\":\"")) != SIZE_MAX);
+    assert_true(mr_str_find(rows, MR_STR("\"previous_hash\":\"00000000")) == SIZE_MAX);
     mr_buf_done(&out);
 }
 

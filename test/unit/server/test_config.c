@@ -45,6 +45,7 @@ static void wrong_yaml_names_file_line_and_key(void **state) {
         {"allow_networks: 10.0.0.1/8\n", {"f.yaml:1", "allow_networks", "CIDR"}},
         {"allow_networks:\n- 10.0.0.0/8\n- nonsense\n", {"f.yaml:3", "allow_networks", "nonsense"}},
         {"allow_networks: ['10.0.0.0/8,']\n", {"f.yaml:1", "allow_networks", "comma"}},
+        {"trusted_proxies: 10.0.0.1/8\n", {"f.yaml:1", "trusted_proxies", "CIDR"}},
         {"dataschema_aliases: [nowhere]\n", {"f.yaml:1", "dataschema_aliases", "base URLs"}},
         {"egress_proxy: http://proxy\n", {"f.yaml:1", "egress_proxy", "host:port"}},
         {"event_type_prefix: 'a b'\n", {"f.yaml:1", "event_type_prefix", "letters"}},
