@@ -39,9 +39,7 @@ static const struct own_attribute own_attributes[] = {
 
 static const struct own_attribute *find_own(mr_str name) {
     for (size_t i = 0; i < sizeof own_attributes / sizeof own_attributes[0]; i++) {
-        mr_str own = own_attributes[i].name;
-        /* Nearly every name costs one comparison or none. */
-        if (own.len == name.len && own.ptr[0] == name.ptr[0] && mr_str_eq(own, name)) {
+        if (mr_str_eq(own_attributes[i].name, name)) {
             return &own_attributes[i];
         }
     }
