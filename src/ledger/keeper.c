@@ -125,7 +125,6 @@ static void publish(struct keeper *keeper) {
     book_callback_totals(keeper->book, &callbacks);
     os_mutex_lock(&keeper->mu);
     keeper->status.totals = totals;
-    keeper->status.callbacks = callbacks;
     keeper->status.position = book_position(keeper->book);
     keeper->status.checkpoint_pos = keeper->checkpoint_pos;
     keeper->status.letters = letters;

@@ -132,7 +132,6 @@ void keeper_ask(struct keeper *keeper, struct keeper_query *query, mr_metrics *m
 /* Any thread (relaxed reads): for metrics and readiness. */
 struct keeper_status {
     struct record_counters totals;
-    struct record_counters callbacks;
     uint64_t position;    /* followed up to here */
     uint64_t checkpoints; /* made since the start */
     uint64_t checkpoint_pos;

@@ -278,23 +278,29 @@ describe('who hangs', {concurrency: true}, () => {
     const slow = await Receiver.start();
     try {
       const path = fresh();
+      let answer;
       slow.modes.set(path, (request, response) => {
-        setTimeout(() => response.writeHead(200).end(), 3000);
+        answer = () => response.writeHead(200).end();
       });
       const made = await send({url: slow.url + path}, own);
       await until('it flies', () => at(path, slow).length === 1);
       const rested = fresh();
-      slow.modes.set(rested, 500);
-      const again = await send({url: slow.url + rested}, own);
+      receiver.modes.set(rested, 500);
+      const again = await send({url: receiver.url + rested}, own);
       await until('its first attempt', async () => (await read(again.id, own)).attempts.length === 1);
-      const {code} = await own.stop();
-      assert.equal(code, 0);
+      const stopped = own.stop();
+      let isOver = false;
+      stopped.then(() => { isOver = true; });
+      await pause(1500);
+      assert.equal(isOver, false, 'a stop waits for what flies');
+      answer();
+      assert.equal((await stopped).code, 0);
       await own.serve();
       const done = await over(made.id, 15000, own);
       assert.equal(done.status, 'delivered');
       assert.equal(at(path, slow).length, 1, 'a clean stop makes no duplicate');
       assert.equal((await over(again.id, 15000, own)).attempts.length, 2);
-      assert.equal(at(rested, slow).length, 2, 'what was recorded is not repeated');
+      assert.equal(at(rested).length, 2, 'what was recorded is not repeated');
     } finally {
       await own.end();
       await slow.end();

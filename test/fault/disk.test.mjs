@@ -42,6 +42,10 @@ function batch(prefix, count, bytes = 64) {
   return Array.from({length: count}, (_, n) => event({id: `${prefix}-${n}`}, {pad: padding(bytes)}));
 }
 
+// A callback whose body looks to the receiver like a delivery of one event.
+const call = (server, receiver, id, bytes = 64) => server.api('POST', '/v1/callbacks',
+  {url: `${receiver.url}/callback`, content_type: 'json', body: [{id, pad: padding(bytes)}]});
+
 const ids = (receiver) => receiver.events().map(({id}) => id);
 
 test('a_full_disk_answers_503_delivers_on_and_heals', async () => {
@@ -66,6 +70,17 @@ test('a_full_disk_answers_503_delivers_on_and_heals', async () => {
   assert.equal(refusal?.status, 503, refusal?.text);
   assert.equal(refusal.body.code, 31005);
   assert.ok(Number(refusal.headers['retry-after']) >= 1);
+  let refused = null;
+  for (let round = 0; refused === null && round < 400; round++) {
+    const answer = await call(server, receiver, `call-${round}`, 60000);
+    if (answer.status === 202) {
+      accepted.push(`call-${round}`);
+    } else {
+      refused = answer;
+    }
+  }
+  assert.deepEqual([refused?.status, refused?.body.code], [503, 31005], refused?.text);
+  assert.ok(Number(refused.headers['retry-after']) >= 1);
   receiver.modes.set('/hook', 'ok');
   assert.ok(disk.get('fullFailures') > 0 || (await server.metrics()).millrace_journal_full === 1);
   await until('deliveries with a full disk', async () =>
@@ -76,6 +91,11 @@ test('a_full_disk_answers_503_delivers_on_and_heals', async () => {
   await until('the disk to be taken again', async () =>
     (await server.publish(healed)).status === 202, 60000);
   await until('the event after it', () => ids(receiver).includes('healed'));
+  await until('the callback after it', async () =>
+    (await call(server, receiver, 'called')).status === 202);
+  accepted.push('called');
+  await until('callbacks', async () =>
+    (await server.metrics())['millrace_callbacks{state="pending"}'] === 0);
   const delivered = receiver.requests.filter(({mode}) => mode === 'ok')
     .flatMap(({body}) => JSON.parse(body)).map(({id}) => id);
   assert.deepEqual(delivered.sort(), [...accepted, 'healed'].sort());
@@ -89,7 +109,8 @@ test('a_failed_sync_acknowledges_nothing_more_and_exits_3', async () => {
   await until('delivery', () => ids(receiver).length === 20);
   disk.set('syncFailAt', disk.get('syncCalls') + 1);
   const answers = await Promise.all(Array.from({length: 8}, (_, n) =>
-    server.publish(event({id: `failed-${n}`})).then(({status}) => status, () => 0)));
+    (n < 4 ? server.publish(event({id: `failed-${n}`})) : call(server, receiver, `failed-${n}`))
+      .then(({status}) => status, () => 0)));
   assert.ok(answers.every((status) => status === 503 || status === 0), answers.join(' '));
   const how = await server.exited;
   assert.deepEqual(how, {code: 3, signal: null}, server.log);

@@ -8,7 +8,7 @@ import {Receiver, Server, binary, certificates, event, folder, remove, until} fr
 import {Disk} from './disk.mjs';
 import {calls, judge} from './trace.mjs';
 
-// Publishes singles, batches and duplicates over several connections under strace.
+// Publishes singles, batches and duplicates, and sends callbacks, over several connections under strace.
 // The mutation is a wish of the shim's: 'syncSkip', 'syncLate', or none.
 async function record(mutation) {
   const home = folder('trace');
@@ -34,6 +34,7 @@ async function record(mutation) {
   const destination = await server.destination(`${receiver.url}/hook`);
   await server.rule(destination, 'com.example.test');
   const ids = [];
+  const callbacks = [];
   const publish = async (worker) => {
     for (let n = 0; n < 8; n++) {
       const made = Array.from({length: n % 2 === 0 ? 1 : 20}, (_, k) =>
@@ -43,6 +44,11 @@ async function record(mutation) {
       assert.equal((await server.publish(body)).status, 202);
       const again = await server.publish(body);
       assert.equal(again.body.duplicates, made.length);
+      // Its id stands in the record, its reference in the answer.
+      const id = `callback-${worker}-${n}`;
+      callbacks.push(id);
+      assert.equal((await server.api('POST', '/v1/callbacks', {url: `${receiver.url}/callback`,
+        content_type: 'json', body: {id}, reference: id})).status, 202);
     }
   };
   await Promise.all(Array.from({length: 6}, (_, worker) => publish(worker)));
@@ -56,27 +62,28 @@ async function record(mutation) {
   disk.end();
   const trace = readFileSync(file, 'utf8');
   remove(home);
-  return {trace, ids};
+  return {trace, ids, callbacks};
 }
 
 test('every_202_follows_a_sync_that_covers_its_events', async () => {
-  const {trace, ids} = await record();
+  const {trace, ids, callbacks} = await record();
   const {judged, faults} = judge(trace, ids);
   assert.deepEqual(faults, []);
   assert.equal(judged, 2 * ids.length, 'each event is named by one 202, and once more as a duplicate');
+  assert.deepEqual(judge(trace, callbacks), {judged: callbacks.length, faults: []});
   assert.ok(calls(trace).some(({name}) => name === 'fdatasync'));
 });
 
 // A late sync covers what happens to be written meanwhile, so how many answers it leaves uncovered
 // is a matter of the machine's pace; one is a breach.
 for (const [mutation, what, least] of [
-  ['syncSkip', 'the_sync_is_taken_out', (ids) => 2 * ids.length],
+  ['syncSkip', 'the_sync_is_taken_out', (ids, callbacks) => 2 * ids.length + callbacks.length],
   ['syncLate', 'the_answer_goes_before_the_sync', () => 1]]) {
   test(`the_same_judge_is_red_when_${what}`, async () => {
-    const {trace, ids} = await record(mutation);
-    const {judged, faults} = judge(trace, ids);
-    assert.equal(judged, 2 * ids.length);
-    assert.ok(faults.length >= least(ids), `${faults.length} faults`);
+    const {trace, ids, callbacks} = await record(mutation);
+    const {judged, faults} = judge(trace, [...ids, ...callbacks]);
+    assert.equal(judged, 2 * ids.length + callbacks.length);
+    assert.ok(faults.length >= least(ids, callbacks), `${faults.length} faults`);
     assert.ok(faults.every((text) => text.endsWith('without a sync that covers it')));
   });
 }
