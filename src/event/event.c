@@ -86,7 +86,7 @@ static mr_err read_member(struct intake *in, json_value value, mr_str name, stru
                           mr_str *specversion, struct intake_place place) {
     struct event_attribute attribute = {.name = name};
     bool own = intake_is_own(name);
-    if (!event_is_attribute_name(name) || (!own && name.len > in->parser->limits->name_bytes_max)) {
+    if (!own && (!event_is_attribute_name(name) || name.len > in->parser->limits->name_bytes_max)) {
         intake_refuse(in, place, name, "name",
                       "An attribute's name has 1 to 64 characters of a-z and 0-9.");
         return MR_OK;

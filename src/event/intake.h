@@ -4,11 +4,14 @@
 
 #include "event/event.h"
 
+#define INTAKE_OWN 8 /* attributes of CloudEvents' own */
+
 /* One call while it is read. Errors of the events go to `errors`; mr_err is for want of memory. */
 struct intake {
     struct event_parser *parser;
     struct event_errors *errors;
     mr_arena *arena;
+    mr_str good[INTAKE_OWN]; /* of CloudEvents' own attributes: texts that passed their rules */
 };
 
 /* Where an attribute came from: for errors. */

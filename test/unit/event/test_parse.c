@@ -211,6 +211,32 @@ static void arrays_and_batches_and_empty_ones(void **state) {
     assert_int_equal(batch.errors.found, 0);
 }
 
+/* Good texts are remembered within a call; each attribute's only, and wrong ones never. */
+static void what_an_earlier_event_had_excuses_nothing(void **state) {
+    (void)state;
+#define EVENT(source, schema, media)                                                               \
+    "{\"specversion\":\"1.0\",\"id\":\"1\",\"type\":\"t\",\"source\":\"" source                    \
+    "\",\"dataschema\":\"" schema "\",\"datacontenttype\":\"" media "\"}"
+    struct event_batch batch = support_parse(
+        &parser, CEB,
+        "[" EVENT("/s", "/a", "a/b") "," EVENT("/s", "/a", "a/b") "," EVENT(
+            "/ ", "/a", "a/b") "," EVENT("/ ", "/ ", "a/b") "," EVENT("/s", "a/b",
+                                                                      "/s") "," EVENT("/s", "/a",
+                                                                                      "a/ ") "]");
+    const uint32_t wrong[] = {2, 3, 3, 4, 5};
+    assert_int_equal(batch.errors.found, sizeof wrong / sizeof wrong[0]);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(batch.errors.ptr[i].index, wrong[i]);
+    }
+    batch =
+        support_parse(&parser, CEB, "[" EVENT("/s", "/a", "a/b") "," EVENT("/s", "/b", "a/b") "]");
+    assert_int_equal(batch.errors.found, 0);
+    assert_true(mr_str_eq(batch.ptr[1].source, MR_STR("/s")));
+    assert_true(mr_str_eq(batch.ptr[1].dataschema, MR_STR("/b")));
+    assert_true(mr_str_eq(batch.ptr[1].datacontenttype, MR_STR("a/b")));
+#undef EVENT
+}
+
 static struct event_batch parse_binary(const mr_field *fields, size_t n, mr_str body) {
     struct event_batch batch;
     assert_true(mr_is_ok(event_parse(&parser, (mr_fields){fields, n}, body, &batch)));
@@ -406,6 +432,7 @@ int main(void) {
         T(what_is_too_large_is_refused),
         T(a_structured_event_is_taken_apart),
         T(arrays_and_batches_and_empty_ones),
+        T(what_an_earlier_event_had_excuses_nothing),
         T(binary_fields_that_break_a_rule_are_refused),
         T(a_binary_event_has_decoded_attributes_and_ordered_content),
         T(binary_bodies_become_data_by_their_type),
